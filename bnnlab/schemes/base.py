@@ -1,0 +1,212 @@
+"""What a binarization scheme is."""
+
+from typing import Any, NamedTuple
+
+import param
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bnnlab.schemes.estimators import Estimator
+
+
+class Quantized(NamedTuple):
+    """Quantized weights: `values == signs * scale`.
+
+    `signs` (+1 or -1, the shape of the weights) and `scale` (positive, one for the layer or one for
+    each row, with a size that broadcasts over the weights) are None when the weights are not 1-bit.
+    `mask` marks the weights that are not zero; None when none is.
+    """
+
+    values: Tensor
+    signs: Tensor | None = None
+    scale: Tensor | None = None
+    mask: Tensor | None = None
+
+
+def scale_dimensions(w: Tensor, granularity: str) -> tuple[int, ...]:
+    """The dimensions one scaling factor is taken over.
+
+    "layer": all of them; "channel": all but the first (a vector counts as one channel).
+    """
+    return tuple(range(1 if granularity == "channel" and w.ndim > 1 else 0, w.ndim))
+
+
+def granularity_parameter(default: str) -> Any:
+    """The hyper-parameter that says how many weights share one scaling factor."""
+    return param.Selector(
+        default=default,
+        objects=["layer", "channel"],
+        constant=True,
+        doc="What shares one scaling factor: the whole layer, or each output channel (row).",
+    )
+
+
+def learning_rate_parameter() -> Any:
+    """The hyper-parameter that says whether a layer's step size is scaled by its size."""
+    return param.Selector(
+        default="none",
+        objects=["none", "glorot"],
+        constant=True,
+        doc="Scale the step size of the binarized weights of each layer by 1 / sqrt(1.5 / "
+        "(inputs + outputs)), as the authors' code does, or not at all.",
+    )
+
+
+def glorot_factor(layer: Any) -> float:
+    """1 / sqrt(1.5 / (inputs + outputs)): the step size factor of BinaryConnect's code."""
+    outputs, inputs = layer.weight.shape
+    return ((inputs + outputs) / 1.5) ** 0.5
+
+
+def checked(
+    kind: type[param.Parameterized], label: str, options: dict[str, Any]
+) -> param.Parameterized:
+    """Build `kind` from options.
+
+    Raises:
+        ValueError: an option is unknown (the message lists the known ones) or its value is not
+            allowed (the message gives the value and what is allowed).
+    """
+    known = [name for name in kind.param if name != "name"]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        allowed = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise ValueError(f"{label} has no option {', '.join(map(repr, unknown))}; {allowed}")
+    for name, value in options.items():
+        # True is 1 to Python; as a number of bits it is a mistake.
+        if isinstance(value, bool) and not isinstance(kind.param[name], param.Boolean):
+            raise ValueError(f"{label}: {name} does not accept {value!r}")
+    return kind(**options)
+
+
+class Scheme(param.Parameterized):
+    """One published way of binarizing a network.
+
+    A scheme says how latent weights become the weights of the forward pass, what stands in for the
+    derivative, what the activations are, and what happens to the latent weights after an optimizer
+    step. Its hyper-parameters are constant `param` parameters; it holds no state: whatever evolves
+    lives in buffers of the layer. Subclasses set the class attributes and override what they need.
+    """
+
+    key: str
+    title: str
+    authors: str
+    year: int
+    reference: str
+    equations: tuple[str, ...] = ()
+    order = 0  # among the schemes of one year
+
+    color: str
+    dash = "solid"
+    marker = "circle"
+
+    weight_bits: Any = 32
+    activation_bits: Any = 32
+    binarizes_ends = True
+    clip: float | None = None
+    weight_estimator: Any = None
+    activation_estimator: Any = None
+    activation_step: Any = None
+    activation_codes: Any = None
+
+    def options(self) -> dict[str, Any]:
+        """Its hyper-parameters, by name: plain values that can be written as JSON."""
+        return {name: getattr(self, name) for name in self.param if name != "name"}
+
+    def attach(self, layer: Any) -> None:
+        """Give a new layer the buffers this scheme keeps there (none)."""
+
+    def quantize(
+        self,
+        w: Tensor,
+        second_moment: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Quantized:
+        """The weights of the forward pass, as a pure function of the latent ones.
+
+        Args:
+            w: latent weights, (outputs, inputs), or a vector as one channel.
+            second_moment: Adam's second moment of their gradient, the same shape; only loss-aware
+                schemes look at it.
+            generator: where a stochastic scheme draws from; without it, it gives its test-time
+                weights.
+        """
+        raise NotImplementedError
+
+    def quantized(self, layer: Any) -> Quantized:
+        """What the layer is at test time: no random draw, whatever mode the layer is in."""
+        return self.quantize(layer.weight.detach(), layer.second_moment)
+
+    def weight(self, layer: Any) -> Tensor:
+        """The effective weight of the training pass, differentiable through the estimator."""
+        w = layer.weight
+        quantized = self.quantize(w.detach(), layer.second_moment, layer.generator)
+        return self.weight_estimator.through(w, quantized.values)
+
+    def activation(self, x: Tensor) -> Tensor:
+        """The activation function, differentiable; ReLU where activations are real."""
+        return F.relu(x) if self.activation_estimator is None else self.activation_estimator(x)
+
+    def learning_rate_factor(self, layer: Any) -> float:
+        """What the step size of the layer's latent weights is multiplied by."""
+        return 1.0
+
+    def optimizer(self, parameters: Any, lr: float) -> torch.optim.Optimizer:
+        """The optimizer of the paper; Adam unless it brings its own.
+
+        Args:
+            parameters: as torch optimizers take them (tensors, or groups with their own "lr").
+            lr: step size of the groups that name none.
+        """
+        return torch.optim.Adam(parameters, lr=lr, fused=True)
+
+    def after_step(self, layer: Any, optimizer: torch.optim.Optimizer) -> None:
+        """Called for every layer after every optimizer step: clips the latent weights."""
+        if self.clip is not None:
+            layer.weight.detach().clamp_(-self.clip, self.clip)
+
+    def description(self) -> dict[str, Any]:
+        """Everything a reader of a run needs to name, draw and explain the scheme, as plain data.
+
+        Estimator curves are sampled from the functions training uses, at 121 points of [-2, 2].
+        """
+        return {
+            "key": self.key,
+            "title": self.title,
+            "authors": self.authors,
+            "year": self.year,
+            "reference": self.reference,
+            "equations": list(self.equations),
+            "color": self.color,
+            "dash": self.dash,
+            "marker": self.marker,
+            "weight_bits": self.weight_bits,
+            "activation_bits": self.activation_bits,
+            "clip": self.clip,
+            "options": self.options(),
+            "estimators": {
+                "weights": _curve(self.weight_estimator),
+                "activations": _curve(self.activation_estimator),
+            },
+        }
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options().items())
+        return f"{self.key}({options})"
+
+    __repr__ = __str__
+
+
+def _curve(estimator: Estimator | None) -> dict[str, Any] | None:
+    if estimator is None:
+        return None
+    x = torch.arange(-60, 61) / 30
+    return {
+        "name": estimator.name,
+        "title": estimator.title,
+        "equation": estimator.equation,
+        "x": x.tolist(),
+        "forward": estimator.forward(x).tolist(),
+        "pseudo_gradient": estimator.pseudo_gradient(x).tolist(),
+    }

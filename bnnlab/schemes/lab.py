@@ -1,0 +1,114 @@
+"""LAB: loss-aware binarization, scaled by the curvature of the loss (ICLR 2017)."""
+
+import param
+import torch
+
+from bnnlab.schemes.base import Quantized, Scheme, granularity_parameter, scale_dimensions
+from bnnlab.schemes.estimators import hard_tanh, identity, sign
+
+
+class LAB(Scheme):
+    r"""Loss-aware binarization of the weights.
+
+    It minimizes a second-order model of the loss, with a diagonal curvature d, over
+    $\hat w = \alpha b$, b in {-1, +1}. Closed form (proposition 3.1):
+
+    $\alpha = \|d \odot w\|_1 / \|d\|_1$, $b = \mathrm{sign}(w)$,
+
+    which minimizes $\frac12\sum_i d_i(\alpha b_i - w_i)^2$. The curvature is what Adam already
+    divides by: $d = \sqrt{v} + \epsilon$, v the second moment of the gradient with respect to
+    $\hat w$ *before* the step in progress (algorithm 1). v starts at zero, so d is constant in the
+    first step and alpha is BWN's (remark 3.1). A positive factor on d cancels in alpha, so neither
+    the step size nor Adam's bias correction matters.
+
+    Backward: the gradient with respect to $\hat w$ reaches w unchanged; the update is Adam's, then
+    the latent weights are clipped to [-1, 1]. One alpha a layer. All layers are binarized.
+    Activations are real (ReLU).
+
+    Faithfulness: the paper mentions clipping only for recurrent networks; the authors' code clips
+    all binarized weights, and so do we. The paper multiplies a layer's input by alpha, the code its
+    weights; the product is the same. Initial weights are those of all lanes (Glorot uniform; the
+    authors' code takes half that range), and the optimizer is torch's Adam, which adds epsilon
+    after bias correction where theirs adds it before.
+    """
+
+    key = "lab"
+    title = "LAB"
+    authors = "Hou, Yao, Kwok"
+    year = 2017
+    reference = "arXiv:1611.01600"
+    equations = (
+        r"\hat{w} = \alpha\,\mathrm{sign}(w)",
+        r"\alpha = \frac{\|d \odot w\|_1}{\|d\|_1},\quad d = \sqrt{v} + \epsilon",
+    )
+    color = "#0072B2"
+    dash = "solid"
+    marker = "hex"
+    weight_bits = 1
+    clip = 1.0
+    weight_estimator = identity
+
+    granularity = granularity_parameter("layer")
+    epsilon = param.Number(
+        default=1e-8,
+        bounds=(1e-12, 1.0),
+        constant=True,
+        doc="Added to the square root of the second moment; the larger, the closer to BWN.",
+    )
+
+    def attach(self, layer):
+        """Keep Adam's second moment beside the weights."""
+        layer.second_moment = torch.zeros_like(layer.weight, requires_grad=False)
+
+    def curvature(self, second_moment):
+        r"""The diagonal curvature $d = \sqrt{v} + \epsilon$, up to a positive factor."""
+        return second_moment.sqrt() + self.epsilon
+
+    def quantize(self, w, second_moment=None, generator=None):
+        """Signs times alpha; without a second moment, d is taken as constant: BWN's alpha."""
+        signs, size = sign(w), w.abs()
+        dimensions = scale_dimensions(w, self.granularity)
+        if second_moment is None:
+            scale = size.mean(dimensions, keepdim=True)
+        else:
+            d = self.curvature(second_moment)
+            scale = (d * size).sum(dimensions, keepdim=True) / d.sum(dimensions, keepdim=True)
+        return Quantized(signs * scale, signs, scale)
+
+    def after_step(self, layer, optimizer):
+        """Take over Adam's second moment, for the next step's alpha, and clip.
+
+        Raises:
+            ValueError: the optimizer keeps no second moment.
+        """
+        super().after_step(layer, optimizer)
+        state = optimizer.state.get(layer.weight)
+        if state:  # empty as long as the weights have had no gradient
+            if "exp_avg_sq" not in state:
+                raise ValueError(
+                    f"{self.key} needs the second moment that Adam keeps ('exp_avg_sq'); "
+                    f"{type(optimizer).__name__} keeps {', '.join(map(repr, state))}"
+                )
+            layer.second_moment.copy_(state["exp_avg_sq"])
+
+
+class LAB2(LAB):
+    r"""Loss-aware binarization of the weights, with binary activations.
+
+    Weights as in LAB; activations $\hat x = \mathrm{sign}(x)$ with hard tanh's derivative
+    $1_{|x| \leq 1}$ backward. The network's input stays real.
+
+    Faithfulness: as LAB.
+    """
+
+    key = "lab2"
+    title = "LAB2"
+    order = 1
+    equations = (*LAB.equations, r"\hat{x} = \mathrm{sign}(x)")
+    color = "#882255"
+    dash = "dotted"
+    marker = "plus"
+    activation_bits = 1
+    activation_estimator = hard_tanh
+    activation_step = 1.0
+    activation_codes = (-1, 1)
