@@ -42,10 +42,10 @@ def granularity_parameter(default: str) -> Any:
     )
 
 
-def learning_rate_parameter() -> Any:
+def learning_rate_parameter(default: str) -> Any:
     """The hyper-parameter that says whether a layer's step size is scaled by its size."""
     return param.Selector(
-        default="none",
+        default=default,
         objects=["none", "glorot"],
         constant=True,
         doc="Scale the step size of the binarized weights of each layer by 1 / sqrt(1.5 / "

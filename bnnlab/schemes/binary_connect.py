@@ -41,7 +41,7 @@ class BinaryConnect(Scheme):
     clip = 1.0
     weight_estimator = identity
 
-    learning_rate_scale = learning_rate_parameter()
+    learning_rate_scale = learning_rate_parameter("none")
 
     def quantize(self, w, second_moment=None, generator=None):
         """sign(w), with the scale 1."""
@@ -63,8 +63,11 @@ class BinaryConnectStochastic(BinaryConnect):
     At test time the real w are used (section 2.6, the paper's second option), so the trained
     network is *not* binary and cannot be packed.
 
-    Faithfulness: as BinaryConnect. The authors' code also evaluates with the real weights. Signs
-    are drawn anew for every training pass from the layer's own generator.
+    Faithfulness: as BinaryConnect, and the authors' code also evaluates with the real weights. The
+    Glorot scaling of the step size is on by default here, as in their code: weights that stay small
+    are drawn almost as coin flips, so nothing is learnt and the batch norm statistics of the random
+    weights do not fit the real ones of the test. It takes until the weights have moved to the walls
+    for the two to agree. Signs are drawn anew in every training pass, from the layer's generator.
     """
 
     key = "binary_connect_stochastic"
@@ -78,6 +81,8 @@ class BinaryConnectStochastic(BinaryConnect):
     color = "#999933"
     dash = "dotted"
     marker = "square_pin"
+
+    learning_rate_scale = learning_rate_parameter("glorot")
 
     def quantize(self, w, second_moment=None, generator=None):
         """+1 with probability clip((w + 1) / 2, 0, 1), else -1; w itself without a generator."""

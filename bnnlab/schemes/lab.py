@@ -62,7 +62,9 @@ class LAB(Scheme):
 
     def curvature(self, second_moment):
         r"""The diagonal curvature $d = \sqrt{v} + \epsilon$, up to a positive factor."""
-        return second_moment.sqrt() + self.epsilon
+        # The square root of 0 is many times slower than any other; epsilon hides the difference.
+        smallest = torch.finfo(second_moment.dtype).tiny
+        return second_moment.clamp_min(smallest).sqrt_().add_(self.epsilon)
 
     def quantize(self, w, second_moment=None, generator=None):
         """Signs times alpha; without a second moment, d is taken as constant: BWN's alpha."""
