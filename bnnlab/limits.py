@@ -1,0 +1,35 @@
+"""What one machine is asked to do at most: the same for Python, the command line, a URL or a file.
+
+Sizes are counts unless their name says bytes. `check_*` raise ValueError with what was given and
+what is allowed.
+"""
+
+STEPS = 1_000_000
+BATCH_SIZE = 4096
+PARAMETERS = 50_000_000  # of one network
+RUNS = 64  # lanes times seeds of one comparison
+PROCESSES = 64
+POINTS = 1000  # of a 2-D task, kept to be drawn
+ARCHIVE_BYTES = 4 * 2**30  # of an unpacked NAME.bnnlab.zip
+MESSAGE_BYTES = 8 * 2**20  # of one WebSocket message
+UPLOAD_BYTES = 256 * 2**20
+
+
+def check_runs(count: int) -> None:
+    """Refuse a comparison of more lanes times seeds than RUNS."""
+    if count > RUNS:
+        raise ValueError(
+            f"lanes times seeds make {count} runs, at most {RUNS} are allowed; "
+            "take fewer schemes or seeds"
+        )
+
+
+def check_network(network: dict, inputs: int, classes: int) -> None:
+    """Refuse a multilayer perceptron of more weights than PARAMETERS."""
+    width, depth = network["width"], network["depth"]
+    weights = inputs * width + (depth - 1) * width * width + width * classes
+    if weights > PARAMETERS:
+        raise ValueError(
+            f"a network of width {width} and depth {depth} has {weights:,} weights, at most "
+            f"{PARAMETERS:,} are allowed; make it narrower or shallower"
+        )

@@ -1,0 +1,341 @@
+"""What is compared: a task, a network, schemes and seeds, as plain data."""
+
+import hashlib
+import json
+import os
+import platform
+from collections import Counter
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import param
+
+from bnnlab import limits, schemes, tasks
+from bnnlab.nn import networks
+from bnnlab.training import files, lane
+from bnnlab.training.losses import LOSSES
+
+if TYPE_CHECKING:
+    from bnnlab.training.store import Log
+
+# Raised whenever the same spec would give other numbers, so that old runs are not mixed with new.
+NUMERICS = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One scheme with one seed.
+
+    Attributes:
+        id: content-addressed: the same scheme, seed and settings have the same id anywhere.
+        lane: the name of its lane, unique to the scheme and its options in the comparison.
+        scheme: `{"name": ..., option: value}`, complete.
+        seed: the run's seed.
+    """
+
+    id: str
+    lane: str
+    scheme: dict
+    seed: int
+
+
+class Comparison(param.Parameterized):
+    """A comparison: everything that decides what is trained and recorded, and nothing else.
+
+    Args:
+        task: a task's name, or `{"name": "moons", "noise": 0.2}`.
+        network: a network's name, or `{"name": "mlp", "width": 64, "batch_norm": False}`.
+        schemes: names, or `{"name": "dorefa", "activation_bits": 2}`; "all" for every scheme.
+        seeds: how many seeds (from 0), or a list of them.
+        steps, batch_size, lr, loss, threads, probe_every, evaluate_every, checkpoint_every: see
+            their parameters' help.
+
+    Raises ValueError, saying what was given and what is allowed.
+    """
+
+    steps = param.Integer(
+        default=1000, bounds=(1, limits.STEPS), constant=True, doc="Optimizer steps of each run."
+    )
+    batch_size = param.Integer(
+        default=100, bounds=(2, limits.BATCH_SIZE), constant=True, doc="Samples a step."
+    )
+    lr = param.Number(
+        default=0.005,
+        bounds=(0, 10.0),
+        inclusive_bounds=(False, True),
+        constant=True,
+        doc="Step size of the optimizer.",
+    )
+    loss = param.Selector(
+        default="squared_hinge",
+        objects=list(LOSSES),
+        constant=True,
+        doc="What is minimized: the squared hinge loss of the binarization papers, or "
+        "cross-entropy.",
+    )
+    threads = param.Integer(
+        default=1,
+        bounds=(1, 64),
+        constant=True,
+        doc="Threads of each trainer. Part of the comparison: sums differ between 1 and 2.",
+    )
+    probe_every = param.Integer(
+        default=25, bounds=(1, limits.STEPS), constant=True, doc="Steps between looks inside."
+    )
+    evaluate_every = param.Integer(
+        default=25,
+        bounds=(1, limits.STEPS),
+        constant=True,
+        doc="Steps between looks at the validation set (at most 1,000 samples of it each time).",
+    )
+    checkpoint_every = param.Integer(
+        default=200,
+        bounds=(1, limits.STEPS),
+        constant=True,
+        doc="Steps between checkpoints: what a killed trainer loses at most.",
+    )
+
+    def __init__(self, task="digits", network="mlp", schemes="all", seeds=1, **settings):
+        unknown = [name for name in settings if name not in SETTINGS]
+        if unknown:
+            raise ValueError(
+                f"a comparison has no setting {', '.join(map(repr, unknown))}; it takes "
+                f"task, network, schemes, seeds, {', '.join(SETTINGS)}"
+            )
+        super().__init__(**settings)
+        self.task = _complete_task(task)
+        self.network = networks.complete(_spec(network, "network"))
+        self.schemes = _complete_schemes(schemes)
+        self.seeds = _complete_seeds(seeds)
+        limits.check_runs(len(self.schemes) * len(self.seeds))
+        about = tasks.get(**self.task)
+        self._shape = {"inputs": about.inputs, "classes": about.classes}
+        limits.check_network(self.network, about.inputs, about.classes)
+        for scheme in self.schemes:
+            self._refuse_nothing_binarized(scheme)
+
+    def _refuse_nothing_binarized(self, spec: dict) -> None:
+        scheme = lane.scheme_of(spec)
+        ends = self.network["first_and_last"]
+        float_ends = ends == "float" or (ends == "paper" and not scheme.binarizes_ends)
+        if scheme.weight_bits < 32 and float_ends and self.network["depth"] < 2:
+            raise ValueError(
+                f"{spec['name']} keeps the first and last layer in full precision, and a network "
+                f"of depth {self.network['depth']} has no other; take depth 2 or more, or "
+                "first_and_last='binarized'"
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What every run of the comparison shares and its numbers depend on."""
+        shared = {name: getattr(self, name) for name in SETTINGS if name != "steps"}
+        return {"task": self.task, "network": self.network, **shared}
+
+    @property
+    def runs(self) -> list[Run]:
+        """A run for each scheme and seed, lane by lane."""
+        labels = _labels(self.schemes)
+        return [
+            Run(self._run_id(scheme, seed), label, scheme, seed)
+            for label, scheme in zip(labels, self.schemes, strict=True)
+            for seed in self.seeds
+        ]
+
+    def _run_id(self, scheme: dict, seed: int) -> str:
+        spec = {"numerics": NUMERICS, "scheme": scheme, "seed": seed, **self.settings}
+        digest = hashlib.blake2b(_canonical(spec).encode(), digest_size=6).hexdigest()
+        return f"{scheme['name'].replace('_', '-')[:40]}-{seed}-{digest}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as plain data; `from_dict` reads it back."""
+        rest = {"steps": self.steps, "schemes": self.schemes, "seeds": self.seeds}
+        return {**self.settings, **rest}
+
+    @classmethod
+    def from_dict(cls, spec: dict[str, Any]) -> "Comparison":
+        """Make a comparison of plain data, checked as if it were typed.
+
+        Raises ValueError as the constructor does.
+        """
+        return cls(**{key: value for key, value in spec.items() if key not in ("format", "runs")})
+
+    def create(self, folder: str | os.PathLike) -> "Log":
+        """Write the comparison's folder, ready to be trained; open it if it is there already.
+
+        Raises ValueError when the folder holds something else, or another comparison. One that
+        differs only in the number of steps is extended.
+        """
+        from bnnlab.training.store import Log
+
+        folder = Path(folder)
+        if (folder / "comparison.json").exists():
+            return self._extend(Log(folder))
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"{folder} exists and is not a comparison; name another folder")
+        for run in self.runs:
+            path = files.run_folder(folder, run.id)
+            path.mkdir(parents=True, exist_ok=True)
+            files.write_json(path / "run.json", self._describe(run))
+        files.write_json(folder / "task.json", self._describe_task())
+        files.write_json(folder / "env.json", environment())
+        # Written last: a folder that has it is complete.
+        spec = {"format": files.FORMAT, "runs": [run.id for run in self.runs], **self.to_dict()}
+        files.write_json(folder / "comparison.json", spec)
+        return Log(folder)
+
+    def _extend(self, log: "Log") -> "Log":
+        there = Comparison.from_dict(log.comparison).to_dict()
+        here = self.to_dict()
+        differing = [key for key in here if key != "steps" and here[key] != there[key]]
+        if differing:
+            details = "; ".join(f"{key}: {there[key]} there, {here[key]} now" for key in differing)
+            raise ValueError(f"{log.path} holds another comparison ({details}); name another folder")
+        if self.steps != log.steps:
+            files.append_line(log.path / "changes.jsonl", {"steps": self.steps})
+        return log
+
+    def _describe(self, run: Run) -> dict[str, Any]:
+        network = lane.network_of({**self.settings, **self._shape}, run.scheme, run.seed)
+        layers = [
+            {
+                "name": name,
+                "inputs": layer.in_features,
+                "outputs": layer.out_features,
+                "binarized": layer.binarized,
+                "weight_bits": layer.scheme.weight_bits,
+                "input_bits": 32 if layer.input_step is None else layer.scheme.activation_bits,
+            }
+            for name, layer in networks.binarized_layers(network).items()
+        ]
+        return {
+            "id": run.id,
+            "lane": run.lane,
+            "scheme": run.scheme,
+            "seed": run.seed,
+            "description": lane.scheme_of(run.scheme).description(),
+            "layers": layers,
+        }
+
+    def _describe_task(self) -> dict[str, Any]:
+        task = tasks.get(**self.task)
+        about = {
+            "name": self.task["name"],
+            "title": task.title,
+            "is_2d": task.is_2d,
+            **self._shape,
+        }
+        if task.is_2d:
+            split = task.load()
+            points = zip(split.train_x.tolist(), split.train_y.tolist(), strict=True)
+            about["points"] = [[*point, label] for point, label in points][: limits.POINTS]
+        return about
+
+    def run(self, folder: str | os.PathLike, *, processes: int | None = None, progress: bool = True):
+        """Train to the end with a progress bar, and return the Log.
+
+        Goes on where a folder left off. Ctrl-C saves a checkpoint and raises KeyboardInterrupt.
+
+        Args:
+            folder: where the comparison is kept, `NAME.bnnlab`.
+            processes: trainers side by side; as many as there are cores by default.
+            progress: show a progress bar on standard error.
+
+        Raises ValueError as `create`, RuntimeError when a trainer died.
+        """
+        from bnnlab.training.conductor import train
+
+        log = self.create(folder)
+        tasks.get(**self.task).load()  # a download shows its bar here, once
+        train(log.path, processes=processes, progress=progress)
+        log.refresh()
+        return log
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        from bnnlab.ui.notebook import widget
+
+        return widget(self)._repr_mimebundle_(include, exclude)
+
+
+SETTINGS = tuple(name for name in Comparison.param if name != "name")
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def _spec(given: object, kind: str) -> dict:
+    if isinstance(given, str):
+        return {"name": given}
+    if isinstance(given, dict) and isinstance(given.get("name"), str):
+        return dict(given)
+    raise ValueError(
+        f"{kind} is {given!r}; give a name, or a dictionary with a 'name' and options"
+    )
+
+
+def _complete_task(given: object) -> dict:
+    spec = _spec(given, "task")
+    task = tasks.get(**spec)
+    return {"name": spec["name"], **task.options()}
+
+
+def _complete_schemes(given: object) -> list[dict]:
+    if given == "all":
+        given = schemes.names()
+    if isinstance(given, (str, dict)):
+        given = [given]
+    if not isinstance(given, (list, tuple)) or not given:
+        raise ValueError(f"schemes is {given!r}; give 'all' or a list of {schemes.names()}")
+    complete = []
+    for spec in (_spec(item, "a scheme") for item in given):
+        complete.append({"name": spec["name"], **lane.scheme_of(spec).options()})
+    twice = [spec["name"] for index, spec in enumerate(complete) if spec in complete[:index]]
+    if twice:
+        raise ValueError(f"schemes holds {twice[0]!r} twice with the same options; take one out")
+    return complete
+
+
+def _complete_seeds(given: object) -> list[int]:
+    if isinstance(given, int) and not isinstance(given, bool):
+        given = list(range(given))
+    whole = isinstance(given, (list, tuple)) and all(
+        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31 for seed in given
+    )
+    if not whole or not given or len(set(given)) != len(given):
+        raise ValueError(
+            f"seeds is {given!r}; give how many (1 or more), or a list of different whole numbers "
+            f"from 0 to {2**31 - 1}"
+        )
+    return list(given)
+
+
+def _labels(specs: list[dict]) -> list[str]:
+    """Name lanes by their scheme, and by the options that differ where a scheme stands twice."""
+    times = Counter(spec["name"] for spec in specs)
+    labels = []
+    for spec in specs:
+        siblings = [other for other in specs if other["name"] == spec["name"]]
+        differing = [key for key in spec if any(other[key] != spec[key] for other in siblings)]
+        options = ", ".join(f"{key}={spec[key]}" for key in differing)
+        labels.append(f"{spec['name']}({options})" if times[spec["name"]] > 1 else spec["name"])
+    return labels
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions and the machine that numbers depend on."""
+
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        **{package: installed(package) for package in ("bnnlab", "torch", "numpy", "scikit-learn")},
+    }

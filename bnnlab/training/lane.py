@@ -1,0 +1,162 @@
+"""One lane: a network under one scheme with one seed, its optimizer, and their state."""
+
+import math
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from bnnlab import schemes
+from bnnlab.nn import networks
+from bnnlab.nn.linear import BinarizedLinear
+from bnnlab.nn.watch import watch
+from bnnlab.training import checkpoint, seeds
+from bnnlab.training.losses import LOSSES
+
+if TYPE_CHECKING:
+    from bnnlab.training.store import Log, RunLog
+
+EVALUATION_CHUNK = 2048
+
+
+def scheme_of(spec: dict) -> schemes.Scheme:
+    """Return the scheme that `{"name": ..., option: value, ...}` describes."""
+    options = dict(spec)
+    return schemes.get(options.pop("name"), **options)
+
+
+def network_of(settings: dict, scheme: dict, seed: int) -> nn.Module:
+    """Build the network of a run; its initial latent weights depend on the seed alone.
+
+    Args:
+        settings: the comparison's network, and the task's `inputs` and `classes`.
+        scheme: name and options.
+        seed: the run's seed.
+    """
+    return networks.build(
+        settings["network"],
+        settings["inputs"],
+        settings["classes"],
+        scheme_of(scheme),
+        seeds.generator("initial weights", seed),
+    )
+
+
+class Diverged(ArithmeticError):
+    """A lane's loss is no longer a finite number."""
+
+
+class Lane:
+    """A network in training.
+
+    Attributes:
+        step: updates made so far.
+        layers: name -> the network's weight layers.
+        last_signs: name -> signs at the last look, bool of the weight's shape (for flips).
+    """
+
+    def __init__(self, settings: dict, scheme: dict, seed: int):
+        self.network = network_of(settings, scheme, seed)
+        self.layers: dict[str, BinarizedLinear] = networks.binarized_layers(self.network)
+        self.scheme = scheme_of(scheme)
+        self.loss = LOSSES[settings["loss"]]
+        self.generator = seeds.generator("lane", seed, sorted(scheme.items()))
+        for layer in self.layers.values():
+            layer.generator = self.generator
+        weights = {layer.weight: layer for layer in self.layers.values()}
+        parameters = list(self.network.parameters())
+        self._factors = [
+            weights[p].scheme.learning_rate_factor(weights[p]) if p in weights else 1.0
+            for p in parameters
+        ]
+        self.optimizer = self.scheme.optimizer([{"params": [p]} for p in parameters], 0.0)
+        self.set_lr(settings["lr"])
+        self.step = 0
+        self.last_signs: dict[str, Tensor] = {}
+
+    def advance(self, x: Tensor, y: Tensor, looking: bool = False):
+        """Make one update on a batch.
+
+        Args:
+            x: inputs, float32 `(batch, inputs)`.
+            y: labels, int64 `(batch,)`.
+            looking: keep what the estimators received and let through, for the probes.
+
+        Returns the loss, the accuracy on the batch, and what was seen (None unless looking).
+        Raises Diverged, before any weight is changed, when the loss is not finite.
+        """
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        with watch(self.network) if looking else nullcontext() as seen:
+            scores = self.network(x)
+            loss = self.loss(scores, y)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise Diverged(f"train_loss is {value} at step {self.step + 1}")
+            loss.backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            for layer in self.layers.values():
+                layer.scheme.after_step(layer, self.optimizer)
+            accuracy = (scores.argmax(1) == y).float().mean().item()
+        self.step += 1
+        return value, accuracy, seen
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[float, float]:
+        """Return mean loss and accuracy of the network as it would be deployed."""
+        self.network.eval()
+        loss = correct = 0.0
+        for xs, ys in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
+            scores = self.network(xs)
+            loss += self.loss(scores, ys).item() * len(ys)
+            correct += (scores.argmax(1) == ys).sum().item()
+        return loss / len(y), correct / len(y)
+
+    def set_lr(self, lr: float) -> None:
+        """Set the optimizer's step size, times what the scheme asks for each layer."""
+        self.lr = lr
+        for group, factor in zip(self.optimizer.param_groups, self._factors, strict=True):
+            group["lr"] = lr * factor
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that the next step depends on, as named tensors."""
+        state = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            for name, value in moments.items():
+                state[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
+        state |= {f"last_signs/{name}": signs for name, signs in self.last_signs.items()}
+        state["generator"] = self.generator.get_state()
+        return state
+
+    def load(self, saved: checkpoint.Checkpoint) -> None:
+        """Go back to a checkpoint's state."""
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "optimizer": {}, "last_signs": {}}
+        for name, tensor in saved.tensors.items():
+            part, _, rest = name.partition("/")
+            parts.get(part, {})[rest] = tensor
+        self.network.load_state_dict(parts["network"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            index, _, key = name.partition("/")
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.last_signs = parts["last_signs"]
+        self.generator.set_state(saved.tensors["generator"])
+        self.step = saved.step
+
+
+def restore(log: "Log", run: "RunLog") -> nn.Module:
+    """Return a run's network as its last checkpoint left it, in evaluation mode."""
+    saved = checkpoint.read(run.folder)
+    if saved is None:
+        raise ValueError(f"{run.id} has no checkpoint yet (it is at step {run.step})")
+    settings = {**log.comparison, **{key: log.task[key] for key in ("inputs", "classes")}}
+    network = network_of(settings, {"name": run.scheme, **run.options}, run.seed)
+    prefix = "network/"
+    network.load_state_dict(
+        {n.removeprefix(prefix): t for n, t in saved.tensors.items() if n.startswith(prefix)}
+    )
+    return network.eval()

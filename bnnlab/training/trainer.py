@@ -1,0 +1,219 @@
+"""The training loop: an iterator that advances lanes together and writes down what happens."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from bnnlab import tasks
+from bnnlab.training import checkpoint, files
+from bnnlab.training.batches import Batches
+from bnnlab.training.lane import Diverged, Lane
+from bnnlab.training.probes import observe
+from bnnlab.training.probes.look import Look
+from bnnlab.training.recorder import Recorder
+
+# The validation set is looked at often: this many samples of it are enough for a curve. The final
+# figures are taken over all of it.
+VALIDATION_SAMPLES = 1000
+
+
+class TrainedRun:
+    """A lane with its recorder: goes on from the last checkpoint if there is one."""
+
+    def __init__(self, folder: Path, settings: dict, data: "Data", steps: int):
+        spec = files.read_json(folder / "run.json")
+        self.folder = folder
+        self.seed: int = spec["seed"]
+        self.settings = settings
+        self.data = data
+        self.lane = Lane(settings, spec["scheme"], self.seed)
+        saved = checkpoint.read(folder)
+        if saved is not None:
+            self.lane.load(saved)
+        self.recorder = Recorder(folder, saved.scalars_bytes if saved else 0)
+        path = folder / "end.json"
+        self._end_marker = files.read_json(path) if path.exists() else None
+        self.go_on(steps)
+        if saved is None:
+            self._record({}, {}, looking=True, evaluating=True)
+
+    @property
+    def step(self) -> int:
+        """Updates made so far."""
+        return self.lane.step
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to do, or nothing more can be done."""
+        return self._end_marker is not None
+
+    def go_on(self, steps: int) -> None:
+        """Take back the terminal marker if the run came to its end and `steps` is beyond it."""
+        end = self._end_marker
+        if end is not None and end["state"] == "done" and end["step"] < steps:
+            (self.folder / "end.json").unlink()
+            self._end_marker = None
+
+    def advance(self, indices: torch.Tensor, epoch: float, lr: float) -> None:
+        """Make one update and record it; a lane that diverges is ended, with the reason."""
+        step = self.lane.step + 1
+        looking = step % self.settings["probe_every"] == 0
+        if lr != self.lane.lr:
+            self.lane.set_lr(lr)
+        train = self.data.train
+        try:
+            loss, accuracy, seen = self.lane.advance(train.x[indices], train.y[indices], looking)
+        except Diverged as reason:
+            self.recorder.record(step, {"train_loss": math.nan}, {})
+            self._end({"state": "diverged", "step": step, "why": str(reason)})
+            return
+        scalars = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}
+        evaluating = step % self.settings["evaluate_every"] == 0
+        self._record(scalars, seen or {}, looking=looking, evaluating=evaluating)
+        if step % self.settings["checkpoint_every"] == 0:
+            self.save()
+
+    def _record(self, scalars: dict, seen: dict, *, looking: bool, evaluating: bool) -> None:
+        arrays = {}
+        if evaluating:
+            loss, accuracy = self.lane.evaluate(*self.data.validation_sample)
+            scalars |= {"validation_loss": loss, "validation_accuracy": accuracy}
+        if looking:
+            with torch.no_grad():
+                look = Look(self.lane, seen, self.data.extent)
+                seen_scalars, arrays = observe(look)
+            scalars |= seen_scalars
+            self.lane.last_signs = look.signs
+        self.recorder.record(self.lane.step, scalars, arrays)
+
+    def finish(self) -> None:
+        """Evaluate on the whole validation and test sets and write the terminal marker."""
+        marker: dict = {"state": "done", "step": self.step}
+        for name in ("validation", "test"):
+            loss, accuracy = self.lane.evaluate(*getattr(self.data, name))
+            # A loss can overflow in evaluation alone; JSON has no infinity.
+            marker |= {
+                f"{name}_loss": loss if math.isfinite(loss) else None,
+                f"{name}_accuracy": accuracy,
+            }
+        self._end(marker)
+
+    def _end(self, marker: dict) -> None:
+        self.save()
+        self.recorder.end(marker)
+        self._end_marker = marker
+
+    def save(self) -> None:
+        """Write a checkpoint of the current step."""
+        self.recorder.sync()
+        saved = checkpoint.Checkpoint(self.step, self.lane.state(), self.recorder.bytes)
+        checkpoint.write(self.folder, saved)
+
+
+class Samples(tuple):
+    """Inputs `x` and labels `y` of one part of the data."""
+
+    def __new__(cls, x, y):
+        return super().__new__(cls, (torch.as_tensor(x), torch.as_tensor(y)))
+
+    x = property(lambda self: self[0])
+    y = property(lambda self: self[1])
+
+
+class Data:
+    """A task's data as tensors, shared by all lanes of a process."""
+
+    def __init__(self, task: tasks.Task):
+        split = task.load()
+        self.train = Samples(split.train_x, split.train_y)
+        self.validation = Samples(split.validation_x, split.validation_y)
+        self.test = Samples(split.test_x, split.test_y)
+        self.validation_sample = Samples(
+            self.validation.x[:VALIDATION_SAMPLES], self.validation.y[:VALIDATION_SAMPLES]
+        )
+        self.extent = _extent(self.train.x) if task.is_2d else None
+
+
+def _extent(x: torch.Tensor) -> tuple[float, float, float, float]:
+    low, high = x.min(0).values, x.max(0).values
+    margin = 0.1 * (high - low)
+    low, high = low - margin, high + margin
+    return (low[0].item(), high[0].item(), low[1].item(), high[1].item())
+
+
+class Trainer(Iterator[int]):
+    """Advances runs of a comparison, one step of every run that is furthest behind at a time.
+
+    Args:
+        folder: the comparison's folder.
+        run_ids: the runs to train; all of them by default.
+
+    `next(trainer)` returns the step that all runs still going have reached; it stops when all have
+    ended. Raises RunIsBusy when another trainer writes one of the runs.
+    """
+
+    def __init__(self, folder: Path, run_ids: list[str] | None = None):
+        comparison = files.read_json(folder / "comparison.json")
+        torch.set_num_threads(comparison["threads"])
+        task = tasks.get(**comparison["task"])
+        data = Data(task)
+        settings = {**comparison, "inputs": task.inputs, "classes": task.classes}
+        self.folder = folder
+        self.batches = {
+            seed: Batches(len(data.train.y), comparison["batch_size"], seed)
+            for seed in comparison["seeds"]
+        }
+        self._first_lr = comparison["lr"]
+        self._first_steps = comparison["steps"]
+        self.runs: list[TrainedRun] = []
+        self.read_changes()
+        self.runs = [
+            TrainedRun(files.run_folder(folder, run_id), settings, data, self.steps)
+            for run_id in run_ids or comparison["runs"]
+        ]
+
+    def read_changes(self) -> None:
+        """Read what was changed while the comparison ran: the step size from some step, the end."""
+        changes = files.read_lines(self.folder / "changes.jsonl")
+        self._lrs = [(change["at"], change["lr"]) for change in changes if "lr" in change]
+        ends = [change["steps"] for change in changes if "steps" in change]
+        self.steps = ends[-1] if ends else self._first_steps
+        for run in self.runs:
+            run.go_on(self.steps)
+
+    def _lr(self, step: int) -> float:
+        """Return the step size of the update that follows `step` updates."""
+        lr = self._first_lr
+        for at, changed in self._lrs:
+            if at <= step:
+                lr = changed
+        return lr
+
+    @property
+    def going(self) -> list[TrainedRun]:
+        """The runs that have not ended."""
+        return [run for run in self.runs if not run.ended]
+
+    @property
+    def step(self) -> int:
+        """The step that every run still going has reached."""
+        return min((run.step for run in self.going), default=self.steps)
+
+    def __next__(self) -> int:
+        if not self.going:
+            raise StopIteration
+        step = self.step
+        for run in self.going:
+            if run.step == step and step < self.steps:
+                batches = self.batches[run.seed]
+                run.advance(batches[step], batches.epoch(step + 1), self._lr(step))
+            if not run.ended and run.step >= self.steps:
+                run.finish()
+        return self.step
+
+    def save(self) -> None:
+        """Write a checkpoint of every run still going."""
+        for run in self.going:
+            run.save()

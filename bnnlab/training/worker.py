@@ -1,0 +1,83 @@
+"""A trainer in a process of its own: `python -m bnnlab.training.worker FOLDER --runs ID,ID`.
+
+It reads commands, one JSON object a line, from standard input, and writes only to the store:
+
+    {"do": "advance", "until": 120}   train until that step (and no further)
+    {"do": "pause"}                   stop after the step in progress
+    {"do": "changed"}                 read changes.jsonl again
+    {"do": "save"}                    write checkpoints
+
+When its input ends, because it was told to stop or because whoever started it died, it writes
+checkpoints and leaves.
+"""
+
+import argparse
+import json
+import queue
+import sys
+import threading
+from pathlib import Path
+
+from bnnlab.training.trainer import Trainer
+
+
+class Worker:
+    """Follows commands; trains between them."""
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+        self.until = 0
+
+    def obey(self, command: dict) -> None:
+        """Follow one command.
+
+        Raises ValueError for a command that does not exist.
+        """
+        match command:
+            case {"do": "advance", "until": int(until)}:
+                self.until = until
+            case {"do": "pause"}:
+                self.until = 0
+            case {"do": "changed"}:
+                self.trainer.read_changes()
+            case {"do": "save"}:
+                self.trainer.save()
+            case _:
+                raise ValueError(f"not a command: {command!r}")
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is a step to make now, or a run to finish."""
+        step = self.trainer.step
+        return bool(self.trainer.going) and (step < self.until or step >= self.trainer.steps)
+
+
+def _read(commands: "queue.SimpleQueue[dict | None]") -> None:
+    for line in sys.stdin:
+        commands.put(json.loads(line))
+    commands.put(None)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train as told until standard input ends."""
+    parser = argparse.ArgumentParser(prog="python -m bnnlab.training.worker", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--runs", required=True, help="run ids, separated by commas")
+    options = parser.parse_args(arguments)
+    worker = Worker(Trainer(options.folder, options.runs.split(",")))
+    commands: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(commands,), daemon=True).start()
+    while True:
+        try:
+            command = commands.get(block=not worker.busy)
+        except queue.Empty:
+            next(worker.trainer)
+            continue
+        if command is None:
+            worker.trainer.save()
+            return
+        worker.obey(command)
+
+
+if __name__ == "__main__":
+    main()
