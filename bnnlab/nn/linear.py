@@ -1,5 +1,7 @@
 """The linear layer that carries a scheme, and the activation that does."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ class BinarizedLinear(nn.Module):
     """
 
     second_moment: Tensor | None
+    seen: Callable[[Tensor], None] | None
 
     def __init__(
         self,
@@ -38,13 +41,18 @@ class BinarizedLinear(nn.Module):
         self.weight = nn.Parameter(torch.zeros(out_features, in_features))
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
         self.register_buffer("second_moment", None)
-        self.seen = None  # what `watch` puts here is told the effective weight
+        self.seen = None  # `watch` puts a function here that is told the effective weight
         scheme.attach(self)
 
     @property
     def binarized(self) -> bool:
         """Whether the weights are of fewer than 32 bits."""
         return self.scheme.weight_bits < 32
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of an input; 32 where inputs are real."""
+        return 32 if self.input_step is None else self.scheme.activation_bits
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
@@ -66,7 +74,7 @@ class BinarizedLinear(nn.Module):
                 self.seen(weight)
             return F.linear(x, weight, self.bias)
         quantized = self.scheme.quantized(self)
-        if quantized.signs is None:
+        if quantized.signs is None or quantized.scale is None:
             return F.linear(x, quantized.values, self.bias)
         if self.input_step is not None:
             x = torch.round(x / self.input_step)

@@ -1,5 +1,6 @@
 """The small networks that comparisons train."""
 
+from itertools import pairwise
 from typing import Any
 
 import param
@@ -9,6 +10,20 @@ from torch import Tensor, nn
 from bnnlab.nn.linear import Activation, BinarizedLinear
 from bnnlab.schemes.base import Scheme, checked
 from bnnlab.schemes.full_precision import FullPrecision
+
+
+def ends_binarized(scheme: Scheme, first_and_last: str) -> bool:
+    """Whether first and last layers are binarized, given "paper", "binarized" or "float".
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    policies = {"paper": scheme.binarizes_ends, "binarized": True, "float": False}
+    if first_and_last not in policies:
+        raise ValueError(
+            f"first_and_last is {first_and_last!r}; it can be {', '.join(map(repr, policies))}"
+        )
+    return policies[first_and_last]
 
 
 class Block(nn.Module):
@@ -83,7 +98,7 @@ class MLP(nn.Module):
             scheme = FullPrecision()
         if generator is None:
             generator = torch.Generator().manual_seed(0)
-        ends = {"paper": scheme.binarizes_ends, "binarized": True, "float": False}[first_and_last]
+        ends = ends_binarized(scheme, first_and_last)
         sizes = [inputs, *[width] * depth, outputs]
         names = [*(f"hidden{i + 1}" for i in range(depth)), "output"]
         schemes = [scheme if ends or 0 < i < depth else FullPrecision() for i in range(depth + 1)]
@@ -109,9 +124,12 @@ class MLP(nn.Module):
 
     def feeding(self) -> dict[str, Activation]:
         """By layer name, the activation whose output the layer takes (none for the first)."""
-        blocks = dict(self.named_children())
-        before = [block.activation for block in blocks.values()]
-        return dict(zip(list(blocks)[1:], before, strict=False))
+        blocks = list(self.named_children())
+        feeding = {}
+        for (_, before), (name, _) in pairwise(blocks):
+            assert isinstance(before, Block) and isinstance(before.activation, Activation)
+            feeding[name] = before.activation
+        return feeding
 
 
 # Name -> (class, its options): a new network is a row here.
@@ -167,6 +185,12 @@ def build(
     options = complete(spec)
     kind, _ = _find(options.pop("name"))
     return kind(inputs, outputs, scheme=scheme, generator=generator, **options)
+
+
+def after_step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """What must follow every `optimizer.step()`: each layer's scheme clips and keeps its state."""
+    for layer in binarized_layers(model).values():
+        layer.scheme.after_step(layer, optimizer)
 
 
 def binarized_layers(model: nn.Module) -> dict[str, BinarizedLinear]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from bnnlab.nn.networks import binarized_layers
+from bnnlab.nn.networks import MLP, binarized_layers
 
 
 @dataclass
@@ -41,7 +41,7 @@ def watch(model: nn.Module) -> Iterator[dict[str, Seen]]:
     seen = {name: Seen(layer.weight) for name, layer in layers.items()}
     for name, layer in layers.items():
         layer.seen = _weight_keeper(seen[name])
-    feeding = model.feeding() if hasattr(model, "feeding") else {}
+    feeding = model.feeding() if isinstance(model, MLP) else {}
     hooks = [
         activation.register_forward_hook(_activation_keeper(seen[name]))
         for name, activation in feeding.items()

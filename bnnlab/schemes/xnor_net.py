@@ -77,6 +77,7 @@ class BinaryWeightNetwork(Scheme):
             return super().weight(layer)
         w = layer.weight
         values, signs, scale, _ = self.quantize(w.detach())
+        assert signs is not None and scale is not None
         dimensions = scale_dimensions(w, self.granularity)
         count = w.numel() // scale.numel()
 
