@@ -127,7 +127,7 @@ class Conductor:
         self._why = ""
         self._rate = 0.0  # steps a second, smoothed
         self._step = self._slowest()
-        self._since = (time.monotonic(), self._step)
+        self._pace = float(self._step)  # how far the chosen speed has come
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -169,14 +169,14 @@ class Conductor:
             raise ValueError(f"speed is {steps_per_second!r}; give steps a second above 0, or None")
         with self._guard:
             self._speed = steps_per_second
-            self._since = (time.monotonic(), self._step)
+            self._pace = float(self._step)
 
     def play(self, until: int | None = None) -> None:
         """Train on, to step `until` or to the end."""
         with self._guard:
             self._target = self.steps if until is None else min(until, self.steps)
             self._playing = True
-            self._since = (time.monotonic(), self._step)
+            self._pace = float(self._step)
             self._let_on()
 
     def pause(self) -> None:
@@ -279,6 +279,10 @@ class Conductor:
                 now, step = time.monotonic(), self._slowest()
                 rate = (step - self._step) / (now - looked)
                 self._rate += 0.1 * (rate - self._rate)
+                if self._speed is not None:
+                    # Time lost (a trainer that starts) is not made up for by a burst.
+                    pace = self._pace + self._speed * (now - looked)
+                    self._pace = min(pace, step + max(1, self._speed * DRAWING))
                 self._step, looked = step, now
                 self._notice_deaths()
                 at_the_end = self._target >= self.steps
@@ -296,8 +300,7 @@ class Conductor:
     def _let_on(self) -> None:
         ticket = self._step + max(1, round(self._rate * DRAWING))
         if self._speed is not None:
-            began, first = self._since
-            ticket = min(ticket, first + int(self._speed * (time.monotonic() - began)))
+            ticket = min(ticket, int(self._pace))
         ticket = min(ticket, self._target)
         if ticket > self._ticket:
             self._ticket = ticket

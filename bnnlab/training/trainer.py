@@ -151,7 +151,7 @@ class Trainer(Iterator[int]):
         run_ids: the runs to train; all of them by default.
 
     `next(trainer)` returns the step that all runs still going have reached; it stops when all have
-    ended. Raises RunIsBusy when another trainer writes one of the runs.
+    ended. Use it as a context: it holds the runs' locks. Raises RunIsBusy when another trainer writes one of the runs.
     """
 
     def __init__(self, folder: Path, run_ids: list[str] | None = None):
@@ -217,3 +217,14 @@ class Trainer(Iterator[int]):
         """Write a checkpoint of every run still going."""
         for run in self.going:
             run.save()
+
+    def close(self) -> None:
+        """Close every run's files and let other trainers write them."""
+        for run in self.runs:
+            run.recorder.close()
+
+    def __enter__(self) -> "Trainer":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

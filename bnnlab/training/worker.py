@@ -64,17 +64,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs", required=True, help="run ids, separated by commas")
     options = parser.parse_args(arguments)
-    worker = Worker(Trainer(options.folder, options.runs.split(",")))
+    with Trainer(options.folder, options.runs.split(",")) as trainer:
+        follow(trainer)
+
+
+def follow(trainer: Trainer) -> None:
+    """Train as the commands on standard input say, until it ends."""
+    worker = Worker(trainer)
     commands: queue.SimpleQueue[dict | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(commands,), daemon=True).start()
     while True:
         try:
             command = commands.get(block=not worker.busy)
         except queue.Empty:
-            next(worker.trainer)
+            next(trainer)
             continue
         if command is None:
-            worker.trainer.save()
+            trainer.save()
             return
         worker.obey(command)
 
