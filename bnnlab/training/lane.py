@@ -64,16 +64,22 @@ class Lane:
         self.generator = seeds.generator("lane", seed, sorted(scheme.items()))
         for layer in self.layers.values():
             layer.generator = self.generator
-        weights = {layer.weight: layer for layer in self.layers.values()}
-        parameters = list(self.network.parameters())
-        self._factors = [
-            weights[p].scheme.learning_rate_factor(weights[p]) if p in weights else 1.0
-            for p in parameters
-        ]
-        self.optimizer = self.scheme.optimizer([{"params": [p]} for p in parameters], 0.0)
+        groups = self._groups()
+        self._factors = list(groups)
+        self.optimizer = self.scheme.optimizer([{"params": ps} for ps in groups.values()], 0.0)
         self.set_lr(settings["lr"])
         self.step = 0
         self.last_signs: dict[str, Tensor] = {}
+
+    def _groups(self) -> dict[float, list[nn.Parameter]]:
+        """Group parameters by the factor that their layer's scheme puts on the step size."""
+        weights = {layer.weight: layer for layer in self.layers.values()}
+        groups: dict[float, list[nn.Parameter]] = {}
+        for p in self.network.parameters():
+            layer = weights.get(p)
+            factor = 1.0 if layer is None else layer.scheme.learning_rate_factor(layer)
+            groups.setdefault(factor, []).append(p)
+        return groups
 
     def advance(self, x: Tensor, y: Tensor, looking: bool = False):
         """Make one update on a batch.
@@ -86,7 +92,8 @@ class Lane:
         Returns the loss, the accuracy on the batch, and what was seen (None unless looking).
         Raises Diverged, before any weight is changed, when the loss is not finite.
         """
-        self.network.train()
+        if not self.network.training:
+            self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         with watch(self.network) if looking else nullcontext() as seen:
             scores = self.network(x)

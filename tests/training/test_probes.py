@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnnlab.training.probes import look
+
+numbers = st.floats(-1e6, 1e6, allow_nan=False, width=32)
+
+
+@given(st.lists(numbers, min_size=1, max_size=50))
+def test_log_histogram_counts_what_is_not_zero(values):
+    counts = look.log_histogram(torch.tensor(values))
+    nonzero = np.array(values)[np.array(values, dtype=np.float32) != 0]
+    exact, _ = np.histogram(
+        np.clip(np.log10(np.abs(nonzero)), *look.LOG_RANGE), look.LOG_BINS, look.LOG_RANGE
+    )
+    assert counts.sum() == len(nonzero)
+    # A value on an edge may round into the neighbouring bin.
+    assert np.abs(np.cumsum(counts) - np.cumsum(exact)).max() <= 1
+
+
+@given(st.floats(1e-8, 1e8))
+def test_round_up_gives_a_round_number_at_or_above(value):
+    nice = look.round_up(value)
+    assert value <= nice * (1 + 1e-9) and nice <= value * 10
+    assert f"{nice:e}"[0] in "125"
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_round_up_gives_an_axis_to_anything(value):
+    assert look.round_up(value) == 1.0
+
+
+def test_a_sample_is_even_and_bounded():
+    assert torch.equal(look.sample(torch.arange(6.0).reshape(2, 3)), torch.arange(6.0))
+    large = look.sample(torch.arange(4.0 * look.SAMPLE + 3))
+    assert len(large) <= look.SAMPLE
+    assert (large.diff() == large[1] - large[0]).all()
