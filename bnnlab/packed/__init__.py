@@ -1,0 +1,52 @@
+"""Trained networks as packed bits, run by compiled kernels.
+
+`pack` turns a trained network into a `PackedModel`, `load_packed` reads one from a file. Without
+the compiled kernels this still imports; what needs them raises `KernelsMissing`.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from bnnlab.packed import kernels
+from bnnlab.packed.errors import KernelsMissing, NotPackable, PackedFileError
+from bnnlab.packed.format import load
+from bnnlab.packed.model import PackedModel
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "KernelsMissing",
+    "NotPackable",
+    "PackedFileError",
+    "PackedModel",
+    "kernels",
+    "load_packed",
+    "pack",
+]
+
+
+def pack(model: "nn.Module") -> PackedModel:
+    """A trained network as packed bits; the network itself stays as it is.
+
+    Args:
+        model: a `bnnlab.nn.MLP`, in training or evaluation mode; what is packed is its evaluation.
+
+    Raises:
+        NotPackable: a part of it cannot be run as packed bits; the message says which and why.
+        KernelsMissing: no compiled kernels.
+    """
+    from bnnlab.packed.fold import fold
+
+    return PackedModel(fold(model))
+
+
+def load_packed(path: str | os.PathLike[str]) -> PackedModel:
+    """Read a packed network from the file that `PackedModel.save` wrote. PyTorch is not needed
+    unless the network has layers with real weights.
+
+    Raises:
+        PackedFileError: the file is not a packed network, or is damaged.
+        KernelsMissing: no compiled kernels.
+    """
+    return load(path)

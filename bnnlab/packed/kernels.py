@@ -1,0 +1,290 @@
+"""The compiled kernels: every argument checked, nothing copied, the GIL released while they run.
+
+Arrays are numpy arrays or CPU tensors, contiguous and of exactly the stated type. Signs are packed
+32 to a word (bit 1 is +1, the bits beyond the last are zero); kernels/include/bnnlab_kernels.h has
+the layouts and the formulas. Without the compiled module everything here can still be imported, and
+`available()` is False.
+
+The instruction set is the best of this processor, or the one the environment variable `BNNLAB_ISA`
+names ("scalar", "avx2", "avx512"), or the one a call names.
+"""
+
+import os
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from bnnlab.packed.errors import KernelsMissing
+
+try:
+    from bnnlab._kernels import ffi, lib  # pyright: ignore[reportMissingImports]
+except ImportError:
+    ffi = lib = None
+
+WORD = 32
+LANES = 16  # outputs side by side in a panel
+_ISAS = {"scalar": 1, "avx2": 2, "avx512": 3}
+_STATUS = {
+    1: "an array does not have the length that the sizes ask for",
+    2: "the sizes are too large for a 32-bit accumulator",
+    3: "NaN has no sign: there is a NaN among the values",
+    4: "the instruction set is not available on this processor",
+}
+
+
+def available() -> bool:
+    """Whether the compiled kernels are installed."""
+    return lib is not None
+
+
+def require() -> None:
+    """Raise unless the compiled kernels are installed.
+
+    Raises:
+        KernelsMissing: with what to do about it.
+    """
+    if lib is None:
+        raise KernelsMissing(
+            "the compiled kernels of bnnlab are not installed. They need a C compiler (gcc or "
+            "clang) when bnnlab is installed: get one (on Debian: apt install build-essential), "
+            "then run `pip install --force-reinstall --no-deps .` in bnnlab's folder"
+        )
+
+
+def isas() -> list[str]:
+    """The instruction sets that this processor can run, the plainest first."""
+    require()
+    return [name for name, number in _ISAS.items() if lib.bnnlab_resolve_isa(number)]
+
+
+@cache
+def isa() -> str:
+    """The instruction set in use: `BNNLAB_ISA`, or the best of this processor.
+
+    Raises:
+        KernelsMissing: no compiled kernels.
+        ValueError: `BNNLAB_ISA` names none that this processor can run.
+    """
+    allowed = isas()
+    name = os.environ.get("BNNLAB_ISA") or allowed[-1]
+    if name not in allowed:
+        raise ValueError(f"BNNLAB_ISA is {name!r}; this processor runs {', '.join(allowed)}")
+    return name
+
+
+def _number(name: str | None) -> int:
+    require()
+    name = name or isa()
+    if name not in _ISAS:
+        raise ValueError(f"isa is {name!r}; it can be {', '.join(_ISAS)}")
+    return _ISAS[name]
+
+
+def words(k: int) -> int:
+    """How many words a row of k bits takes."""
+    return -(-k // WORD)
+
+
+def _array(what: str, given: Any, dtype: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+    """`given` as a numpy array on the same memory, once it is what the kernel expects."""
+    if hasattr(given, "data_ptr"):  # a tensor, without importing torch to ask
+        if given.device.type != "cpu":
+            raise ValueError(f"{what} is on device {given.device}; it must be on the CPU")
+        given = given.detach().numpy()
+    if not isinstance(given, np.ndarray):
+        raise TypeError(f"{what} is a {type(given).__name__}; it must be an array or a tensor")
+    if given.dtype != dtype:
+        raise TypeError(f"{what} has dtype {given.dtype}; it must be {np.dtype(dtype)}")
+    fits = given.ndim == len(shape) and all(
+        asked is None or asked == has for asked, has in zip(shape, given.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{what} has shape {given.shape}; it must be ({wanted})")
+    if not given.flags.c_contiguous:
+        raise ValueError(f"{what} is not contiguous")
+    return given
+
+
+def _buffer(kind: str, array: np.ndarray) -> tuple[Any, int]:
+    return ffi.from_buffer(kind, array), array.size
+
+
+def _check(status: int) -> None:
+    if status:
+        raise ValueError(_STATUS[status])
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An uninitialized array that begins at a cache line, which wide loads then never straddle."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def pack_signs(x: Any, *, isa: str | None = None) -> np.ndarray:
+    """Signs of float32 (rows, k) as bits, uint32 (rows, words); sign(-0.0) is +1.
+
+    Raises:
+        ValueError: there is a NaN.
+    """
+    number = _number(isa)
+    x = _array("x", x, np.float32, (None, None))
+    rows, k = x.shape
+    bits = np.empty((rows, words(k)), np.uint32)
+    _check(
+        lib.bnnlab_pack_signs(number, *_buffer("float[]", x), rows, k, *_buffer("uint32_t[]", bits))
+    )
+    return bits
+
+
+def pack_codes(codes: Any, planes: int, *, isa: str | None = None) -> np.ndarray:
+    """Codes below 2**planes, uint8 (rows, k), as bit planes, uint32 (planes, rows, words)."""
+    number = _number(isa)
+    codes = _array("codes", codes, np.uint8, (None, None))
+    if not 1 <= planes <= 8:
+        raise ValueError(f"planes is {planes}; it can be 1 to 8")
+    if codes.size and int(codes.max()) >> planes:
+        raise ValueError(
+            f"there is a code {codes.max()}; {planes} planes hold 0 to {2**planes - 1}"
+        )
+    rows, k = codes.shape
+    bits = np.empty((planes, rows, words(k)), np.uint32)
+    _check(
+        lib.bnnlab_pack_codes(
+            number, *_buffer("uint8_t[]", codes), rows, k, planes, *_buffer("uint32_t[]", bits)
+        )
+    )
+    return bits
+
+
+def pack_panels(bits: Any, k: int) -> np.ndarray:
+    """Packed rows of k signs, uint32 (n, words), as panels, uint32 (ceil(n / 16), words, 16)."""
+    require()
+    bits = _array("bits", bits, np.uint32, (None, words(k)))
+    n = len(bits)
+    panels = aligned((-(-n // LANES), words(k), LANES), np.uint32)
+    _check(
+        lib.bnnlab_pack_panels(*_buffer("uint32_t[]", bits), n, k, *_buffer("uint32_t[]", panels))
+    )
+    return panels
+
+
+def xnor_matmul(a: Any, panels: Any, n: int, k: int, *, isa: str | None = None) -> np.ndarray:
+    """Signs times signs: a uint32 (m, words), panels of n rows of k signs -> int32 (m, n), exact."""
+    number = _number(isa)
+    a = _array("a", a, np.uint32, (None, words(k)))
+    panels = _array("panels", panels, np.uint32, (-(-n // LANES), words(k), LANES))
+    out = np.empty((len(a), n), np.int32)
+    _check(
+        lib.bnnlab_xnor_matmul(
+            number,
+            *_buffer("uint32_t[]", a),
+            *_buffer("uint32_t[]", panels),
+            len(a),
+            n,
+            k,
+            *_buffer("int32_t[]", out),
+        )
+    )
+    return out
+
+
+def planes_matmul(a: Any, panels: Any, ones: Any, k: int, *, isa: str | None = None) -> np.ndarray:
+    """Codes times signs: a uint32 (planes, m, words) -> int32 (m, n), exact.
+
+    Args:
+        a: the codes' bit planes, as `pack_codes` gives them.
+        panels: panels of n rows of k signs.
+        ones: int32 (n,), how many +1 each row has.
+        k: inputs.
+        isa: the instruction set to use.
+    """
+    number = _number(isa)
+    a = _array("a", a, np.uint32, (None, None, words(k)))
+    ones = _array("ones", ones, np.int32, (None,))
+    planes, m, n = len(a), a.shape[1], len(ones)
+    panels = _array("panels", panels, np.uint32, (-(-n // LANES), words(k), LANES))
+    out = np.empty((m, n), np.int32)
+    _check(
+        lib.bnnlab_planes_matmul(
+            number,
+            *_buffer("uint32_t[]", a),
+            planes,
+            *_buffer("uint32_t[]", panels),
+            *_buffer("int32_t[]", ones),
+            m,
+            n,
+            k,
+            *_buffer("int32_t[]", out),
+        )
+    )
+    return out
+
+
+def sign_matmul(x: Any, panels: Any, n: int, *, isa: str | None = None) -> np.ndarray:
+    """Real inputs times signs: x float32 (m, k), panels of n rows of k signs -> float32 (m, n).
+
+    The order of summation is the same on every instruction set and for every m.
+
+    Raises:
+        ValueError: there is a NaN in x.
+    """
+    number = _number(isa)
+    x = _array("x", x, np.float32, (None, None))
+    m, k = x.shape
+    panels = _array("panels", panels, np.uint32, (-(-n // LANES), words(k), LANES))
+    out = np.empty((m, n), np.float32)
+    _check(
+        lib.bnnlab_sign_matmul(
+            number,
+            *_buffer("float[]", x),
+            *_buffer("uint32_t[]", panels),
+            m,
+            n,
+            k,
+            *_buffer("float[]", out),
+        )
+    )
+    return out
+
+
+def threshold(values: Any, thresholds: Any, flip: Any, *, isa: str | None = None) -> np.ndarray:
+    """How many thresholds each value reaches, as bit planes: uint32 (planes, m, words(n)).
+
+    Args:
+        values: (m, n), int32, or float32, which is compared by its ordered key (`packing.keys`).
+        thresholds: int32 (levels, n), 1 to 255 levels; planes is the number of bits of `levels`.
+        flip: uint32 (words(n),), a bit for each column: count the thresholds not reached instead.
+        isa: the instruction set to use.
+
+    Raises:
+        ValueError: there is a NaN among the values.
+    """
+    number = _number(isa)
+    real = getattr(values, "dtype", None) != np.int32
+    values = _array("values", values, np.float32 if real else np.int32, (None, None))
+    m, n = values.shape
+    thresholds = _array("thresholds", thresholds, np.int32, (None, n))
+    flip = _array("flip", flip, np.uint32, (words(n),))
+    levels = len(thresholds)
+    if not 1 <= levels <= 255:
+        raise ValueError(f"there are {levels} thresholds for each column; there can be 1 to 255")
+    bits = np.empty((levels.bit_length(), m, words(n)), np.uint32)
+    _check(
+        lib.bnnlab_threshold(
+            number,
+            *_buffer("float[]" if real else "int32_t[]", values),
+            real,
+            m,
+            n,
+            *_buffer("int32_t[]", thresholds),
+            levels,
+            *_buffer("uint32_t[]", flip),
+            *_buffer("uint32_t[]", bits),
+        )
+    )
+    return bits

@@ -1,0 +1,55 @@
+"""Bits and what they stand for: unpacking, panels back to rows, floats as ordered integers."""
+
+import numpy as np
+
+from bnnlab.packed import kernels
+
+
+def unpack_bits(bits: np.ndarray, k: int) -> np.ndarray:
+    """uint32 (..., words) -> uint8 (..., k) of zeros and ones."""
+    raw = np.ascontiguousarray(bits, dtype="<u4").view(np.uint8)
+    return np.unpackbits(raw, axis=-1, bitorder="little")[..., :k]
+
+
+def unpack_signs(bits: np.ndarray, k: int) -> np.ndarray:
+    """uint32 (rows, words) -> float32 (rows, k) of -1 and +1."""
+    return unpack_bits(bits, k).astype(np.float32) * 2 - 1
+
+
+def unpack_codes(planes: np.ndarray, k: int) -> np.ndarray:
+    """Bit planes, uint32 (planes, rows, words) -> uint8 (rows, k)."""
+    bits = unpack_bits(planes, k)
+    weights = (1 << np.arange(len(bits), dtype=np.uint8)).astype(np.uint8)
+    return (bits * weights[:, None, None]).sum(0, dtype=np.uint8)
+
+
+def pack_flags(flags: np.ndarray) -> np.ndarray:
+    """bool (n,) -> uint32 (words,)."""
+    bits = np.zeros(kernels.words(len(flags)) * 4, np.uint8)
+    packed = np.packbits(flags, bitorder="little")
+    bits[: len(packed)] = packed
+    return bits.view("<u4").astype(np.uint32)
+
+
+def rows_of(panels: np.ndarray, n: int) -> np.ndarray:
+    """Panels, uint32 (ceil(n / 16), words, 16) -> the packed rows, uint32 (n, words)."""
+    rows = panels.transpose(0, 2, 1).reshape(-1, panels.shape[1])
+    return np.ascontiguousarray(rows[:n])
+
+
+def tail_is_clear(bits: np.ndarray, k: int) -> bool:
+    """Whether the bits beyond the k-th of every row are zero."""
+    if k % kernels.WORD == 0:
+        return True
+    return not bool((bits[..., -1] >> np.uint32(k % kernels.WORD)).any())
+
+
+def keys(x: np.ndarray) -> np.ndarray:
+    """float32 -> int32 in the same order: x < y exactly if key(x) < key(y), but -0.0 below +0.0."""
+    bits = x.astype(np.float32, copy=False).view(np.int32)
+    return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+
+
+def from_keys(keys: np.ndarray) -> np.ndarray:
+    """The float32 whose keys these int32 are."""
+    return (keys ^ ((keys >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)

@@ -1,0 +1,1 @@
+#include "bnnlab_kernels.h"

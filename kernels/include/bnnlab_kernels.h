@@ -1,0 +1,90 @@
+/* Kernels for networks whose weights are one bit each.
+ *
+ * Signs are packed 32 to a word, input j of a row in bit j % 32 of word j / 32; bit 1 means +1 and
+ * bit 0 means -1. The bits beyond the last input (the tail) are zero in every operand, so that they
+ * cancel in a ^ b. A row of k inputs takes BNNLAB_WORDS(k) words.
+ *
+ * Weights are further laid out in panels of BNNLAB_LANES outputs: word w of outputs 16 p .. 16 p + 15
+ * lies in 16 adjacent words, so that a vector register holds one word of 16 outputs and no product
+ * ends in a horizontal sum. Outputs beyond the last are zero bits and are never stored.
+ *
+ * Every function takes the length of every array (in elements) and checks that it is exactly what
+ * the sizes ask for, with products checked for overflow; it allocates nothing, keeps no state, and
+ * returns a status. Arrays of one call must not overlap. `isa` is one of enum bnnlab_isa.
+ */
+#ifndef BNNLAB_KERNELS_H
+#define BNNLAB_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define BNNLAB_LANES 16
+#define BNNLAB_WORDS(k) ((k) / 32 + ((k) % 32 != 0))
+
+enum bnnlab_status {
+    BNNLAB_OK = 0,
+    BNNLAB_BAD_LENGTH = 1,      /* an array is not as long as the sizes say, or is NULL */
+    BNNLAB_TOO_LARGE = 2,       /* the sizes overflow size_t or the int32 accumulator */
+    BNNLAB_NOT_A_NUMBER = 3,    /* a NaN where a sign was to be taken */
+    BNNLAB_NO_SUCH_ISA = 4,     /* unknown, or this processor does not have it */
+};
+
+enum bnnlab_isa {
+    BNNLAB_BEST = 0,
+    BNNLAB_SCALAR = 1,          /* plain C, built without vectorization: the oracle of the others */
+    BNNLAB_AVX2 = 2,            /* AVX2 + FMA */
+    BNNLAB_AVX512 = 3,          /* AVX-512 F, BW, VL and VPOPCNTDQ */
+};
+
+/* The instruction set a call with `isa` would use, or 0 when there is none such. */
+int bnnlab_resolve_isa(int isa);
+
+/* x [rows, k] -> bits [rows, words]: bit 1 where x >= 0 (so also for -0.0). NaN is refused. */
+int bnnlab_pack_signs(int isa, const float *x, size_t x_length, size_t rows, size_t k,
+                      uint32_t *bits, size_t bits_length);
+
+/* codes [rows, k], each below 2**planes -> bits [planes, rows, words]: bit p of every code in plane
+ * p. Higher bits of a code are ignored. 1 <= planes <= 8. */
+int bnnlab_pack_codes(int isa, const uint8_t *codes, size_t codes_length, size_t rows, size_t k,
+                      size_t planes, uint32_t *bits, size_t bits_length);
+
+/* bits [n, words] -> panels [ceil(n / 16), words, 16]. */
+int bnnlab_pack_panels(const uint32_t *bits, size_t bits_length, size_t n, size_t k,
+                       uint32_t *panels, size_t panels_length);
+
+/* out[i, j] = sum over k of a[i, k] * b[j, k], both +-1: k - 2 popcount(a ^ b), exactly.
+ * a [m, words], panels of b [n, k], out [m, n]. k < 2**31. */
+int bnnlab_xnor_matmul(int isa, const uint32_t *a, size_t a_length,
+                       const uint32_t *panels, size_t panels_length,
+                       size_t m, size_t n, size_t k, int32_t *out, size_t out_length);
+
+/* out[i, j] = sum over k of code[i, k] * b[j, k] with codes of `planes` bits and b +-1, exactly:
+ * the sum over planes p of 2**p (ones[j] - popcount(a_p ^ b)), where ones[j] counts the +1 of b[j].
+ * a [planes, m, words], ones [n]. k (2**planes - 1) < 2**31, 1 <= planes <= 8. */
+int bnnlab_planes_matmul(int isa, const uint32_t *a, size_t a_length, size_t planes,
+                         const uint32_t *panels, size_t panels_length,
+                         const int32_t *ones, size_t ones_length,
+                         size_t m, size_t n, size_t k, int32_t *out, size_t out_length);
+
+/* out[i, j] = sum over k of x[i, k] * b[j, k] with b +-1, in float32. Blocks of 256 inputs are
+ * summed in ascending order and their sums added in ascending order, by every instruction set alike,
+ * so that all of them give the same bits and a row's result does not depend on m. NaN is refused. */
+int bnnlab_sign_matmul(int isa, const float *x, size_t x_length,
+                       const uint32_t *panels, size_t panels_length,
+                       size_t m, size_t n, size_t k, float *out, size_t out_length);
+
+/* values [m, n] -> bits [planes, m, words(n)] of the codes
+ *   code[i, j] = number of levels l with values[i, j] >= thresholds[l, j],
+ * counted down from `levels` instead where bit j of flip [words(n)] is set. planes = bits of `levels`,
+ * 1 <= levels <= 255. With one level this is a sign: bit 1 where the value reaches the threshold
+ * (or does not, when flipped).
+ *
+ * With real != 0 the values are float32 and compared by their keys: the bits as int32, i ^ 0x7fffffff
+ * where negative, which orders floats as integers (-0.0 just below +0.0). NaN is then refused. */
+int bnnlab_threshold(int isa, const void *values, size_t values_length, int real,
+                     size_t m, size_t n,
+                     const int32_t *thresholds, size_t thresholds_length, size_t levels,
+                     const uint32_t *flip, size_t flip_length,
+                     uint32_t *bits, size_t bits_length);
+
+#endif

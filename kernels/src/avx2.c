@@ -1,0 +1,233 @@
+/* AVX2 and FMA.
+ *
+ * There is no vector popcount: every byte's count comes from two look-ups of its halves (vpshufb)
+ * and is gathered in bytes for 31 words at a time, the most that cannot overflow (31 * 8 = 248).
+ */
+#include "vector.h"
+
+#include <immintrin.h>
+
+#define TILE_ROWS 4
+#define BYTE_WORDS 31
+
+#define WITH_ROWS(rows, tile, ...)              \
+    switch (rows) {                             \
+    case 1: tile(1, __VA_ARGS__); break;        \
+    case 2: tile(2, __VA_ARGS__); break;        \
+    case 3: tile(3, __VA_ARGS__); break;        \
+    default: tile(4, __VA_ARGS__); break;       \
+    }
+
+/* Lanes below `count` as all-ones words, as vpmaskmov wants them. */
+ALWAYS_INLINE __m256i lane_mask(size_t count)
+{
+    const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const uint32_t mask = tail_mask(smaller(count, 8));
+    const __m256i bits = _mm256_srlv_epi32(_mm256_set1_epi32((int)mask), index);
+    return _mm256_sub_epi32(_mm256_setzero_si256(),
+                            _mm256_and_si256(bits, _mm256_set1_epi32(1)));
+}
+
+ALWAYS_INLINE size_t beyond(size_t n, size_t start)
+{
+    return n > start ? n - start : 0;
+}
+
+static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
+{
+    const __m256 zero = _mm256_setzero_ps();
+    __m256 nan = zero;
+    for (size_t i = 0; i < rows; i++, x += k)
+        for (size_t j = 0; j < k; j += 32) {
+            uint32_t word = 0;
+            for (size_t part = 0; part < 4 && j + part * 8 < k; part++) {
+                const __m256i lanes = lane_mask(k - j - part * 8);
+                const __m256 v = _mm256_maskload_ps(x + j + part * 8, lanes);
+                const __m256 up = _mm256_and_ps(_mm256_cmp_ps(v, zero, _CMP_GE_OQ),
+                                                _mm256_castsi256_ps(lanes));
+                nan = _mm256_or_ps(nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+                word |= (uint32_t)_mm256_movemask_ps(up) << (part * 8);
+            }
+            *bits++ = word;
+        }
+    return _mm256_movemask_ps(nan) != 0;
+}
+
+static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t planes, uint32_t *bits)
+{
+    for (size_t p = 0; p < planes; p++)
+        for (size_t i = 0; i < rows; i++) {
+            const uint8_t *row = codes + i * k;
+            size_t j = 0;
+            for (; j + 32 <= k; j += 32) {
+                const __m256i v = _mm256_loadu_si256((const __m256i *)(row + j));
+                const __m128i left = _mm_cvtsi32_si128((int)(7 - p));
+                *bits++ = (uint32_t)_mm256_movemask_epi8(_mm256_sll_epi16(v, left));
+            }
+            if (j < k) {
+                uint32_t word = 0;
+                for (size_t c = j; c < k; c++)
+                    word |= (uint32_t)(row[c] >> p & 1) << (c - j);
+                *bits++ = word;
+            }
+        }
+}
+
+/* One panel (two registers of eight outputs) against `rows` rows. */
+ALWAYS_INLINE void mismatch_tile(const size_t rows, const uint32_t *a, const uint32_t *panel,
+                                 size_t n, size_t start, size_t words, unsigned shift, int32_t *out)
+{
+    const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
+                                            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    const __m256i half = _mm256_set1_epi8(15);
+    __m256i sum[TILE_ROWS][2];
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < 2; c++)
+            sum[r][c] = _mm256_setzero_si256();
+    for (size_t from = 0; from < words; from += BYTE_WORDS) {
+        const size_t to = smaller(words, from + BYTE_WORDS);
+        __m256i bytes[TILE_ROWS][2];
+        UNROLL for (size_t r = 0; r < rows; r++)
+            UNROLL for (size_t c = 0; c < 2; c++)
+                bytes[r][c] = _mm256_setzero_si256();
+        for (size_t w = from; w < to; w++) {
+            const __m256i *b = (const __m256i *)(panel + w * BNNLAB_LANES);
+            UNROLL for (size_t r = 0; r < rows; r++) {
+                const __m256i v = _mm256_set1_epi32((int)a[r * words + w]);
+                UNROLL for (size_t c = 0; c < 2; c++) {
+                    const __m256i x = _mm256_xor_si256(v, _mm256_loadu_si256(b + c));
+                    const __m256i low = _mm256_and_si256(x, half);
+                    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(x, 4), half);
+                    bytes[r][c] = _mm256_add_epi8(
+                        bytes[r][c], _mm256_add_epi8(_mm256_shuffle_epi8(counts, low),
+                                                     _mm256_shuffle_epi8(counts, high)));
+                }
+            }
+        }
+        UNROLL for (size_t r = 0; r < rows; r++)
+            UNROLL for (size_t c = 0; c < 2; c++) {
+                /* Pairs of bytes, then pairs of halves, into the word of their output. */
+                const __m256i halves = _mm256_maddubs_epi16(bytes[r][c], _mm256_set1_epi8(1));
+                sum[r][c] = _mm256_add_epi32(
+                    sum[r][c], _mm256_madd_epi16(halves, _mm256_set1_epi16(1)));
+            }
+    }
+    UNROLL for (size_t c = 0; c < 2; c++) {
+        const size_t column = start + c * 8;
+        const __m256i lanes = lane_mask(beyond(n, column));
+        UNROLL for (size_t r = 0; r < rows; r++) {
+            if (column >= n)
+                continue;
+            int32_t *at = out + r * n + column;
+            const __m256i mismatches =
+                _mm256_sll_epi32(sum[r][c], _mm_cvtsi32_si128((int)shift));
+            const __m256i before = _mm256_maskload_epi32(at, lanes);
+            _mm256_maskstore_epi32(at, lanes, _mm256_sub_epi32(before, mismatches));
+        }
+    }
+}
+
+static void subtract_mismatches(const uint32_t *a, const uint32_t *panels, size_t m, size_t n,
+                                size_t words, unsigned shift, int32_t *out)
+{
+    for (size_t j = 0; j < n; j += BNNLAB_LANES) {
+        const uint32_t *panel = panels + j * words;
+        for (size_t i = 0; i < m; i += TILE_ROWS)
+            WITH_ROWS(smaller(m - i, TILE_ROWS), mismatch_tile, a + i * words, panel, n, j, words,
+                      shift, out + i * n);
+    }
+}
+
+ALWAYS_INLINE void signed_tile(const size_t rows, const float *x, const uint32_t *panel, size_t n,
+                               size_t start, size_t k, size_t first, size_t last, float *out)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), sign_bit = _mm256_set1_ps(-0.0f);
+    __m256 sum[TILE_ROWS][2];
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < 2; c++)
+            sum[r][c] = _mm256_setzero_ps();
+    for (size_t w = first; w < last; w++) {
+        const size_t inputs = smaller(k - w * 32, 32);
+        const float *at = x + w * 32;
+        const __m256i *b = (const __m256i *)(panel + w * BNNLAB_LANES);
+        for (size_t j = 0; j < inputs; j++) {
+            const __m128i left = _mm_cvtsi32_si128((int)(31 - j));
+            UNROLL for (size_t c = 0; c < 2; c++) {
+                /* Bit j comes to the sign's place; one ^ (~b & sign_bit) is then +-1.0. */
+                const __m256i up = _mm256_sll_epi32(_mm256_loadu_si256(b + c), left);
+                const __m256 down = _mm256_andnot_ps(_mm256_castsi256_ps(up), sign_bit);
+                const __m256 sign = _mm256_xor_ps(one, down);
+                UNROLL for (size_t r = 0; r < rows; r++)
+                    sum[r][c] = _mm256_fmadd_ps(sign, _mm256_set1_ps(at[r * k + j]), sum[r][c]);
+            }
+        }
+    }
+    UNROLL for (size_t c = 0; c < 2; c++) {
+        const size_t column = start + c * 8;
+        const __m256i lanes = lane_mask(beyond(n, column));
+        UNROLL for (size_t r = 0; r < rows; r++) {
+            if (column >= n)
+                continue;
+            float *to = out + r * n + column;
+            const __m256 before = _mm256_maskload_ps(to, lanes);
+            _mm256_maskstore_ps(to, lanes, _mm256_add_ps(before, sum[r][c]));
+        }
+    }
+}
+
+static void add_signed_block(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                             size_t first, size_t last, float *out)
+{
+    const size_t words = BNNLAB_WORDS(k);
+    for (size_t j = 0; j < n; j += BNNLAB_LANES) {
+        const uint32_t *panel = panels + j * words;
+        for (size_t i = 0; i < m; i += TILE_ROWS)
+            WITH_ROWS(smaller(m - i, TILE_ROWS), signed_tile, x + i * k, panel, n, j, k, first, last,
+                      out + i * n);
+    }
+}
+
+static int threshold(const int32_t *values, int real, size_t m, size_t n, const int32_t *thresholds,
+                     size_t levels, size_t planes, const uint32_t *flip, uint32_t *bits)
+{
+    const size_t words = BNNLAB_WORDS(n), plane = m * words;
+    const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), one = _mm256_set1_epi32(1);
+    const __m256i top = _mm256_set1_epi32((int)levels);
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+    const __m256i infinity = _mm256_set1_epi32(0x7f800000);
+    __m256i nan = _mm256_setzero_si256();
+    for (size_t i = 0; i < m; i++, values += n, bits += words)
+        for (size_t j = 0; j < n; j += 8) {
+            const __m256i lanes = lane_mask(n - j);
+            __m256i v = _mm256_maskload_epi32(values + j, lanes);
+            if (real) {
+                const __m256i negative = _mm256_srai_epi32(v, 31);
+                nan = _mm256_or_si256(
+                    nan, _mm256_cmpgt_epi32(_mm256_and_si256(v, magnitude), infinity));
+                v = _mm256_xor_si256(v, _mm256_and_si256(negative, magnitude));
+            }
+            /* A lane reaches the threshold unless the threshold is greater: count those that are. */
+            __m256i missed = _mm256_setzero_si256();
+            for (size_t l = 0; l < levels; l++) {
+                const __m256i t = _mm256_maskload_epi32(thresholds + l * n + j, lanes);
+                missed = _mm256_sub_epi32(missed, _mm256_cmpgt_epi32(t, v));
+            }
+            const __m256i shifted =
+                _mm256_srlv_epi32(_mm256_set1_epi32((int)(flip[j / 32] >> (j % 32))), index);
+            const __m256i flipped = _mm256_cmpeq_epi32(_mm256_and_si256(shifted, one), one);
+            __m256i code = _mm256_blendv_epi8(_mm256_sub_epi32(top, missed), missed, flipped);
+            code = _mm256_and_si256(code, lanes);
+            for (size_t p = 0; p < planes; p++) {
+                const __m128i left = _mm_cvtsi32_si128((int)(31 - p));
+                const __m256 signs = _mm256_castsi256_ps(_mm256_sll_epi32(code, left));
+                const uint32_t part = (uint32_t)_mm256_movemask_ps(signs);
+                uint32_t *word = bits + p * plane + j / 32;
+                *word = j % 32 ? *word | part << (j % 32) : part;
+            }
+        }
+    return !_mm256_testz_si256(nan, nan);
+}
+
+const struct bnnlab_family bnnlab_avx2 = {
+    pack_signs, pack_codes, subtract_mismatches, add_signed_block, threshold,
+};

@@ -1,0 +1,240 @@
+/* The public functions: sizes checked here once, then the chosen instruction set does the work. */
+#include "family.h"
+
+/* Overflow-checked products. Each returns whether it overflowed. */
+static int multiply(size_t a, size_t b, size_t *product)
+{
+    *product = a * b;
+    return a != 0 && *product / a != b;
+}
+
+static int multiply3(size_t a, size_t b, size_t c, size_t *product)
+{
+    size_t ab;
+    return multiply(a, b, &ab) || multiply(ab, c, product);
+}
+
+static size_t panels_of(size_t n)
+{
+    return n / BNNLAB_LANES + (n % BNNLAB_LANES != 0);
+}
+
+/* Nothing to write means return at once, before any loop: a size beside a zero is bounded by no
+ * array. */
+
+/* Does the array hold exactly `length` elements (NULL only when that is none)? */
+static int matches(const void *array, size_t given, size_t length)
+{
+    return given == length && (array != NULL || length == 0);
+}
+
+#define REFUSE_UNLESS(condition, status) \
+    do {                                 \
+        if (!(condition))                \
+            return status;               \
+    } while (0)
+
+static const struct bnnlab_family *family_of(int isa)
+{
+    switch (bnnlab_resolve_isa(isa)) {
+    case BNNLAB_SCALAR:
+        return &bnnlab_scalar;
+#ifdef BNNLAB_X86
+    case BNNLAB_AVX2:
+        return &bnnlab_avx2;
+    case BNNLAB_AVX512:
+        return &bnnlab_avx512;
+#endif
+    default:
+        return NULL;
+    }
+}
+
+int bnnlab_resolve_isa(int isa)
+{
+#ifdef BNNLAB_X86
+    /* The compiler's probe also asks whether the operating system saves the registers. */
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                     __builtin_cpu_supports("popcnt");
+    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                       __builtin_cpu_supports("avx512vpopcntdq");
+#else
+    const int avx2 = 0, avx512 = 0;
+#endif
+    switch (isa) {
+    case BNNLAB_BEST:
+        return avx512 ? BNNLAB_AVX512 : avx2 ? BNNLAB_AVX2 : BNNLAB_SCALAR;
+    case BNNLAB_SCALAR:
+        return BNNLAB_SCALAR;
+    case BNNLAB_AVX2:
+        return avx2 ? BNNLAB_AVX2 : 0;
+    case BNNLAB_AVX512:
+        return avx512 ? BNNLAB_AVX512 : 0;
+    default:
+        return 0;
+    }
+}
+
+int bnnlab_pack_signs(int isa, const float *x, size_t x_length, size_t rows, size_t k,
+                      uint32_t *bits, size_t bits_length)
+{
+    const struct bnnlab_family *family = family_of(isa);
+    size_t inputs, words;
+    REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
+    REFUSE_UNLESS(!multiply(rows, k, &inputs) && !multiply(rows, BNNLAB_WORDS(k), &words),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(x, x_length, inputs) && matches(bits, bits_length, words),
+                  BNNLAB_BAD_LENGTH);
+    if (words == 0)
+        return BNNLAB_OK;
+    return family->pack_signs(x, rows, k, bits) ? BNNLAB_NOT_A_NUMBER : BNNLAB_OK;
+}
+
+int bnnlab_pack_codes(int isa, const uint8_t *codes, size_t codes_length, size_t rows, size_t k,
+                      size_t planes, uint32_t *bits, size_t bits_length)
+{
+    const struct bnnlab_family *family = family_of(isa);
+    size_t inputs, words;
+    REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
+    REFUSE_UNLESS(planes >= 1 && planes <= 8 && !multiply(rows, k, &inputs) &&
+                      !multiply3(planes, rows, BNNLAB_WORDS(k), &words),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(codes, codes_length, inputs) && matches(bits, bits_length, words),
+                  BNNLAB_BAD_LENGTH);
+    if (words == 0)
+        return BNNLAB_OK;
+    family->pack_codes(codes, rows, k, planes, bits);
+    return BNNLAB_OK;
+}
+
+int bnnlab_pack_panels(const uint32_t *bits, size_t bits_length, size_t n, size_t k,
+                       uint32_t *panels, size_t panels_length)
+{
+    const size_t words = BNNLAB_WORDS(k);
+    size_t length, panels_needed;
+    REFUSE_UNLESS(!multiply(n, words, &length) &&
+                      !multiply3(panels_of(n), words, BNNLAB_LANES, &panels_needed),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(bits, bits_length, length) &&
+                      matches(panels, panels_length, panels_needed),
+                  BNNLAB_BAD_LENGTH);
+    for (size_t p = 0; p < panels_of(n); p++)
+        for (size_t w = 0; w < words; w++)
+            for (size_t lane = 0; lane < BNNLAB_LANES; lane++) {
+                const size_t j = p * BNNLAB_LANES + lane;
+                *panels++ = j < n ? bits[j * words + w] : 0;
+            }
+    return BNNLAB_OK;
+}
+
+int bnnlab_xnor_matmul(int isa, const uint32_t *a, size_t a_length,
+                       const uint32_t *panels, size_t panels_length,
+                       size_t m, size_t n, size_t k, int32_t *out, size_t out_length)
+{
+    const struct bnnlab_family *family = family_of(isa);
+    const size_t words = BNNLAB_WORDS(k);
+    size_t a_needed, panels_needed, out_needed;
+    REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
+    REFUSE_UNLESS(k <= INT32_MAX && !multiply(m, words, &a_needed) &&
+                      !multiply3(panels_of(n), words, BNNLAB_LANES, &panels_needed) &&
+                      !multiply(m, n, &out_needed),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(a, a_length, a_needed) &&
+                      matches(panels, panels_length, panels_needed) &&
+                      matches(out, out_length, out_needed),
+                  BNNLAB_BAD_LENGTH);
+    if (out_needed == 0)
+        return BNNLAB_OK;
+    for (size_t e = 0; e < out_needed; e++)
+        out[e] = (int32_t)k;
+    family->subtract_mismatches(a, panels, m, n, words, 1, out);
+    return BNNLAB_OK;
+}
+
+int bnnlab_planes_matmul(int isa, const uint32_t *a, size_t a_length, size_t planes,
+                         const uint32_t *panels, size_t panels_length,
+                         const int32_t *ones, size_t ones_length,
+                         size_t m, size_t n, size_t k, int32_t *out, size_t out_length)
+{
+    const struct bnnlab_family *family = family_of(isa);
+    const size_t words = BNNLAB_WORDS(k);
+    size_t a_needed, panels_needed, out_needed;
+    REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
+    REFUSE_UNLESS(planes >= 1 && planes <= 8 && k <= INT32_MAX / (((size_t)1 << planes) - 1) &&
+                      !multiply3(planes, m, words, &a_needed) &&
+                      !multiply3(panels_of(n), words, BNNLAB_LANES, &panels_needed) &&
+                      !multiply(m, n, &out_needed),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(a, a_length, a_needed) &&
+                      matches(panels, panels_length, panels_needed) &&
+                      matches(ones, ones_length, n) && matches(out, out_length, out_needed),
+                  BNNLAB_BAD_LENGTH);
+    if (out_needed == 0)
+        return BNNLAB_OK;
+    const uint32_t largest = ((uint32_t)1 << planes) - 1;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++)
+            out[i * n + j] = (int32_t)((uint32_t)ones[j] * largest);
+    for (size_t p = 0; p < planes; p++)
+        family->subtract_mismatches(a + p * m * words, panels, m, n, words, (unsigned)p, out);
+    return BNNLAB_OK;
+}
+
+int bnnlab_sign_matmul(int isa, const float *x, size_t x_length,
+                       const uint32_t *panels, size_t panels_length,
+                       size_t m, size_t n, size_t k, float *out, size_t out_length)
+{
+    const struct bnnlab_family *family = family_of(isa);
+    const size_t words = BNNLAB_WORDS(k);
+    size_t x_needed, panels_needed, out_needed;
+    REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
+    REFUSE_UNLESS(k <= INT32_MAX && !multiply(m, k, &x_needed) &&
+                      !multiply3(panels_of(n), words, BNNLAB_LANES, &panels_needed) &&
+                      !multiply(m, n, &out_needed),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(x, x_length, x_needed) &&
+                      matches(panels, panels_length, panels_needed) &&
+                      matches(out, out_length, out_needed),
+                  BNNLAB_BAD_LENGTH);
+    int nan = 0;
+    for (size_t e = 0; e < x_needed; e++)
+        nan |= x[e] != x[e];
+    REFUSE_UNLESS(!nan, BNNLAB_NOT_A_NUMBER);
+    if (out_needed == 0)
+        return BNNLAB_OK;
+    for (size_t e = 0; e < out_needed; e++)
+        out[e] = 0.0f;
+    for (size_t first = 0; first < words; first += BNNLAB_BLOCK_WORDS) {
+        const size_t rest = words - first;
+        const size_t last = first + (rest < BNNLAB_BLOCK_WORDS ? rest : BNNLAB_BLOCK_WORDS);
+        family->add_signed_block(x, panels, m, n, k, first, last, out);
+    }
+    return BNNLAB_OK;
+}
+
+int bnnlab_threshold(int isa, const void *values, size_t values_length, int real,
+                     size_t m, size_t n,
+                     const int32_t *thresholds, size_t thresholds_length, size_t levels,
+                     const uint32_t *flip, size_t flip_length,
+                     uint32_t *bits, size_t bits_length)
+{
+    const struct bnnlab_family *family = family_of(isa);
+    const size_t words = BNNLAB_WORDS(n);
+    size_t planes = 0, values_needed, thresholds_needed, bits_needed;
+    REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
+    REFUSE_UNLESS(levels >= 1 && levels <= 255, BNNLAB_TOO_LARGE);
+    while (levels >> planes)
+        planes++;
+    REFUSE_UNLESS(!multiply(m, n, &values_needed) && !multiply(levels, n, &thresholds_needed) &&
+                      !multiply3(planes, m, words, &bits_needed),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(values, values_length, values_needed) &&
+                      matches(thresholds, thresholds_length, thresholds_needed) &&
+                      matches(flip, flip_length, words) && matches(bits, bits_length, bits_needed),
+                  BNNLAB_BAD_LENGTH);
+    if (bits_needed == 0)
+        return BNNLAB_OK;
+    const int nan = family->threshold(values, real, m, n, thresholds, levels, planes, flip, bits);
+    return nan ? BNNLAB_NOT_A_NUMBER : BNNLAB_OK;
+}

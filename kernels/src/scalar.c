@@ -1,0 +1,104 @@
+/* Plain C, one element at a time: the oracle that the other instruction sets are held to. */
+#include "family.h"
+
+static unsigned popcount(uint32_t v)
+{
+    v -= (v >> 1) & 0x55555555u;
+    v = (v & 0x33333333u) + ((v >> 2) & 0x33333333u);
+    v = (v + (v >> 4)) & 0x0f0f0f0fu;
+    return (v * 0x01010101u) >> 24;
+}
+
+static void set_bit(uint32_t *row, size_t index)
+{
+    row[index / 32] |= (uint32_t)1 << (index % 32);
+}
+
+static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
+{
+    const size_t words = BNNLAB_WORDS(k);
+    int nan = 0;
+    for (size_t i = 0; i < rows; i++, x += k, bits += words) {
+        for (size_t w = 0; w < words; w++)
+            bits[w] = 0;
+        for (size_t j = 0; j < k; j++) {
+            nan |= x[j] != x[j];
+            if (x[j] >= 0.0f)
+                set_bit(bits, j);
+        }
+    }
+    return nan;
+}
+
+static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t planes, uint32_t *bits)
+{
+    const size_t words = BNNLAB_WORDS(k);
+    for (size_t p = 0; p < planes; p++)
+        for (size_t i = 0; i < rows; i++, bits += words) {
+            for (size_t w = 0; w < words; w++)
+                bits[w] = 0;
+            for (size_t j = 0; j < k; j++)
+                if (codes[i * k + j] >> p & 1)
+                    set_bit(bits, j);
+        }
+}
+
+static void subtract_mismatches(const uint32_t *a, const uint32_t *panels, size_t m, size_t n,
+                                size_t words, unsigned shift, int32_t *out)
+{
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            const uint32_t *b = panels + j / BNNLAB_LANES * words * BNNLAB_LANES + j % BNNLAB_LANES;
+            uint32_t mismatches = 0;
+            for (size_t w = 0; w < words; w++)
+                mismatches += popcount(a[i * words + w] ^ b[w * BNNLAB_LANES]);
+            out[i * n + j] = (int32_t)((uint32_t)out[i * n + j] - (mismatches << shift));
+        }
+}
+
+static void add_signed_block(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                             size_t first, size_t last, float *out)
+{
+    const size_t words = BNNLAB_WORDS(k), end = last * 32 < k ? last * 32 : k;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            const uint32_t *b = panels + j / BNNLAB_LANES * words * BNNLAB_LANES + j % BNNLAB_LANES;
+            float sum = 0.0f;
+            for (size_t c = first * 32; c < end; c++) {
+                const float v = x[i * k + c];
+                sum += b[c / 32 * BNNLAB_LANES] >> (c % 32) & 1 ? v : -v;
+            }
+            out[i * n + j] += sum;
+        }
+}
+
+static int threshold(const int32_t *values, int real, size_t m, size_t n, const int32_t *thresholds,
+                     size_t levels, size_t planes, const uint32_t *flip, uint32_t *bits)
+{
+    const size_t words = BNNLAB_WORDS(n);
+    int nan = 0;
+    for (size_t e = 0; e < planes * m * words; e++)
+        bits[e] = 0;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            int32_t value = values[i * n + j];
+            if (real) {
+                nan |= (value & 0x7fffffff) > 0x7f800000;
+                if (value < 0)
+                    value ^= 0x7fffffff;
+            }
+            size_t code = 0;
+            for (size_t l = 0; l < levels; l++)
+                code += value >= thresholds[l * n + j];
+            if (flip[j / 32] >> (j % 32) & 1)
+                code = levels - code;
+            for (size_t p = 0; p < planes; p++)
+                if (code >> p & 1)
+                    set_bit(bits + (p * m + i) * words, j);
+        }
+    return nan;
+}
+
+const struct bnnlab_family bnnlab_scalar = {
+    pack_signs, pack_codes, subtract_mismatches, add_signed_block, threshold,
+};
