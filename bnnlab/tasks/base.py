@@ -1,0 +1,60 @@
+"""What a task is."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import param
+
+from bnnlab.options import options_of
+
+# Called with bytes done and bytes in all while something is downloaded.
+Progress = Callable[[int, int], None]
+
+
+class Split(NamedTuple):
+    """A task's data: inputs float32 `(samples, inputs)`, labels int64 `(samples,)`."""
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    validation_x: np.ndarray
+    validation_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+
+
+class TaskUnavailable(RuntimeError):
+    """A task's data is not here and could not be fetched; the message says what would help."""
+
+
+class Task(param.Parameterized):
+    """A classification task; its options are constant `param` parameters.
+
+    Attributes:
+        key, title, description: its name, and what to call it.
+        inputs, classes: numbers a sample, and kinds of samples.
+        is_2d: whether samples are points of the plane, so that boundaries can be drawn.
+        order: where it stands in lists.
+    """
+
+    key: str
+    title: str
+    description: str
+    inputs: int
+    classes: int
+    is_2d = False
+    order = 0
+
+    def options(self) -> dict[str, Any]:
+        """Its options by name: plain values that can be written as JSON."""
+        return {name: getattr(self, name) for name in options_of(self)}
+
+    def load(self, progress: Progress | None = None) -> Split:
+        """Return the data, always split in the same way.
+
+        Args:
+            progress: told of a download; by default a bar is drawn on standard error.
+
+        Raises TaskUnavailable when the data is not here and cannot be fetched.
+        """
+        raise NotImplementedError

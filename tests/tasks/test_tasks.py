@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from bnnlab import tasks
+
+LOCAL = [name for name in tasks.names() if name != "mnist"]
+
+
+def test_names():
+    assert tasks.names() == ["digits", "mnist", "moons", "circles", "xor", "spirals"]
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_data_is_what_the_task_says(name):
+    task = tasks.get(name)
+    split = task.load()
+    for x, y in (split[0:2], split[2:4], split[4:6]):
+        assert x.dtype == np.float32 and y.dtype == np.int64
+        assert x.shape == (len(y), task.inputs)
+        assert np.isfinite(x).all() and np.abs(x).max() < 4
+        assert set(np.unique(y)) == set(range(task.classes))
+        share = np.bincount(y) / len(y)
+        assert np.abs(share - 1 / task.classes).max() < 0.12
+    again = task.load()
+    assert all(np.array_equal(a, b) for a, b in zip(split, again, strict=True))
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_no_sample_is_in_two_parts(name):
+    split = tasks.get(name).load()
+    seen = [set(map(bytes, split[i])) for i in (0, 2, 4)]
+    # The digits hold a few images twice; more would be a leak.
+    assert len(seen[0] & seen[1]) + len(seen[0] & seen[2]) + len(seen[1] & seen[2]) <= 2
+
+
+def test_digits_are_split_evenly_and_lie_on_a_grid():
+    split = tasks.get("digits").load()
+    assert [len(split[i]) for i in (1, 3, 5)] == [1257, 270, 270]
+    assert np.array_equal(split.train_x * 8, np.round(split.train_x * 8))
+
+
+@pytest.mark.parametrize("name", LOCAL[1:])
+def test_toys_can_be_separated_by_their_neighbours(name):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    split = tasks.get(name, noise=0.02).load()
+    near = KNeighborsClassifier(5).fit(split.train_x, split.train_y)
+    assert near.score(split.test_x, split.test_y) > 0.95
+
+
+def test_options_shape_the_data():
+    assert len(tasks.get("moons", samples=500).load().train_y) == 300
+    calm, loud = (tasks.get("xor", noise=noise).load().train_x for noise in (0, 0.5))
+    assert np.abs(calm).max() <= 1 < np.abs(loud).max()
+    assert tasks.get("moons", noise=0.3).options() == {"noise": 0.3, "samples": 1000}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("moon", {}, ["moon", "digits", "moons"]),
+        ("moons", {"nois": 0.1}, ["nois", "noise", "samples"]),
+        ("moons", {"noise": -1}, ["noise", "-1"]),
+        ("moons", {"samples": 10.5}, ["samples", "10.5"]),
+        ("moons", {"samples": True}, ["samples", "True"]),
+        ("digits", {"noise": 0.1}, ["noise", "none"]),
+    ],
+)
+def test_bad_input_is_refused(name, options, words):
+    with pytest.raises(ValueError) as refusal:
+        tasks.get(name, **options)
+    for word in words:
+        assert word in str(refusal.value)
