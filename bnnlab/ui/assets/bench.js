@@ -1,0 +1,102 @@
+// Puts the parts together and keeps them in step with the server.
+
+export function render({ model, el }) {
+  const send = (message) => model.send_msg(message)
+  const bar = transport(send)
+  const form = formPart(send)
+  const restart = restartBar(send)
+  const lanes = lanesPart(send)
+  const card = cardPart(send)
+  const library = libraryPart(send)
+  const views = viewsPart(send, h("div.figures", {}, model.get_child("figures")))
+
+  const notice = h("div.notice", { role: "alert", hidden: true })
+  const busy = h("span.busy", { role: "status", hidden: true })
+  const rail = h("aside.rail", { "aria-label": "Settings" },
+    h("header.rail-head", {}, h("h2", {}, "Settings"), iconButton("close", "Close settings", () => drawer(false), ".narrow")),
+    form.element, restart.element)
+  const shade = h("div.shade", { onclick: () => drawer(false) })
+  const root = h("div.bench", { tabindex: "-1" },
+    h("header.top", {}, h("span.brand", {}, "bnnlab"), library.element, busy, bar.element,
+      h("div.right", {}, exportPart(send),
+        iconButton("moon", "Light or dark", () => theme(!root.classList.contains("dark"), true)),
+        iconButton("settings", "Settings", () => drawer(!root.classList.contains("drawn")), ".narrow"))),
+    rail, shade,
+    h("main", {}, notice, lanes.element, card.element, views.element))
+
+  function drawer(open) {
+    root.classList.toggle("drawn", open)
+    if (open) rail.querySelector("input, select, button").focus()
+  }
+
+  // Figures are drawn on canvases in the page's colours: they read them again when they repaint.
+  function theme(dark, chosen) {
+    root.classList.toggle("dark", dark)
+    document.documentElement.classList.toggle("bnnlab-dark", dark)
+    if (chosen) localStorage.setItem("bnnlab-theme", dark ? "dark" : "light")
+    send({ do: "theme", dark })
+    requestAnimationFrame(() => window.Bokeh?.index?.roots?.forEach?.(repaint))
+  }
+
+  function repaint(view) {
+    view.request_paint?.("everything")
+    for (const child of view.children?.() ?? view.child_views ?? []) repaint(child)
+  }
+
+  const kept = localStorage.getItem("bnnlab-theme")
+  const system = matchMedia("(prefers-color-scheme: dark)")
+  const follow = (event) => localStorage.getItem("bnnlab-theme") || theme(event.matches, false)
+  system.addEventListener("change", follow)
+
+  function showNotice(message) {
+    show(notice, Boolean(message.text))
+    notice.dataset.kind = message.kind || ""
+    const buttons = (message.actions || []).map(([label, action]) =>
+      h("button", { type: "button", onclick: () => send({ do: action }) }, label))
+    notice.replaceChildren(h("p", {}, message.text || ""), h("div.buttons", {}, buttons))
+  }
+
+  const watch = (name, update) => {
+    model.on(name, () => update(model[name]))
+    update(model[name])
+  }
+  watch("form", (value) => { form.update(value); restart.update(value) })
+  watch("lanes", lanes.draw)
+  watch("views", views.update)
+  watch("card", card.update)
+  watch("library", library.update)
+  watch("notice", showNotice)
+  watch("busy", (text) => { write(busy, text); show(busy, Boolean(text)) })
+
+  // The next frame is sent when this one was drawn.
+  model.on("msg:custom", (message) => {
+    const data = message.data ?? message
+    if (data.type === "file") return deliver(data)
+    bar.update(data)
+    lanes.update(data.lanes)
+    requestAnimationFrame(() => send({ do: "drawn", frame: data.frame }))
+  })
+
+  root.addEventListener("keydown", (event) => keys(event))
+  const typing = (target) => target.matches("input, select, textarea")
+  function keys(event) {
+    const target = event.composedPath()[0]
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return
+    if (event.key === "Escape") return drawer(false)
+    if (typing(target) || (event.key === " " && target.matches("button"))) return
+    const action = { " ": bar.toggle, ArrowRight: () => send({ do: "step" }), r: () => send({ do: "reset" }) }[event.key]
+    if (!action) return
+    event.preventDefault()
+    action()
+  }
+  const onPage = (event) => { if (event.target === document.body) keys(event) }
+  document.addEventListener("keydown", onPage)
+
+  model.on("after_render", () => theme(kept ? kept === "dark" : system.matches, false))
+  model.on("remove", () => {
+    system.removeEventListener("change", follow)
+    document.removeEventListener("keydown", onPage)
+  })
+  send({ do: "ready" })
+  return root
+}

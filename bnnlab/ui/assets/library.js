@@ -1,0 +1,78 @@
+// Comparisons as folders: name, open, resume, compare, send and receive them; and export figures.
+
+const CHUNK = 384 * 1024
+
+function libraryPart(send) {
+  const name = h("input", { id: "library-name", type: "text", autocomplete: "off", spellcheck: "false", placeholder: "digits without batch norm" })
+  const refused = h("p.message", { role: "alert", hidden: true })
+  const list = h("ul.saved")
+  const upload = h("input", { id: "library-file", type: "file", accept: ".zip", onchange: (e) => receive(e.target) })
+  const received = h("p.note", { role: "status" })
+  const save = (event) => {
+    event.preventDefault()
+    send({ do: "save", name: name.value })
+  }
+  const title = h("span.title", {}, "Untitled")
+  const button = h("button.name", { type: "button", title: "Name, open, compare and send comparisons" }, icon("folder"), title)
+  const panel = h("div.panel.library", { "aria-label": "Comparisons" },
+    h("form", { onsubmit: save }, h("label", { for: "library-name" }, "Name of this comparison"),
+      h("div.together", {}, name, h("button.primary", { type: "submit" }, "Save")), refused),
+    h("div.line", {}, h("button", { type: "button", onclick: () => send({ do: "download" }) }, icon("download"), "Download .bnnlab.zip")),
+    h("h2", {}, "Saved"), list,
+    h("div.upload", {}, h("label", { for: "library-file" }, "Open a .bnnlab.zip"), upload, received))
+  const element = menu(button, panel)
+
+  async function receive(control) {
+    const file = control.files[0]
+    if (!file) return
+    send({ do: "upload", begin: file.name, size: file.size })
+    for (let at = 0; at < file.size; at += CHUNK) {
+      const bytes = new Uint8Array(await file.slice(at, at + CHUNK).arrayBuffer())
+      let text = ""
+      for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000))
+      send({ do: "upload", data: btoa(text) })
+    }
+    send({ do: "upload", end: true })
+    control.value = ""
+  }
+
+  function row(saved, library) {
+    const other = library.compared === saved.name
+    return h("li", { class: saved.open ? "open" : null },
+      h("span", {}, h("b", {}, saved.name), h("small", {}, saved.about)),
+      saved.open ? h("small.faint", {}, "open") : h("span.buttons", {},
+        h("button", { type: "button", "aria-label": `Open ${saved.name}`, onclick: () => { element.close(); send({ do: "open", name: saved.name }) } }, "Open"),
+        h("button", { type: "button", "aria-pressed": String(other), "aria-label": `Compare with ${saved.name}`,
+          onclick: () => send({ do: "compare", name: other ? null : saved.name }) }, other ? "Comparing" : "Compare")))
+  }
+
+  function update(library) {
+    write(title, library.title)
+    if (library.name && !name.matches(":focus")) name.value = library.name
+    write(refused, library.message || "")
+    show(refused, Boolean(library.message))
+    write(received, library.received || "")
+    list.replaceChildren(...(library.saved.length ? library.saved.map((saved) => row(saved, library))
+      : [h("li.empty", {}, "Nothing saved yet. A comparison without a name is deleted when its page closes.")]))
+  }
+  return { element, update }
+}
+
+function exportPart(send) {
+  const kinds = [["pdf", "PDF"], ["svg", "SVG"], ["png", "PNG"], ["html", "HTML"]]
+  const group = (what, text) => h("div.export-row", { role: "group", "aria-label": text }, h("span", {}, text),
+    ...kinds.map(([kind, label]) => h("button", { type: "button", "aria-label": `${text} as ${label}`, onclick: () => send({ do: "export", what, kind }) }, label)))
+  const button = h("button", { type: "button" }, icon("download"), h("span.wide", {}, "Export"))
+  const place = menu(button, h("div.panel.export", {}, group("view", "This view"), group("sheet", "Whole sheet"),
+    h("p.note", {}, "PDF and SVG are vector graphics with text as text; HTML opens without a server.")))
+  return place
+}
+
+/** Hand a file that came over the session's own connection to the browser. */
+function deliver(file) {
+  const bytes = Uint8Array.from(atob(file.data), (character) => character.charCodeAt(0))
+  const address = URL.createObjectURL(new Blob([bytes], { type: file.kind }))
+  const link = h("a", { href: address, download: file.name })
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(address), 10000)
+}

@@ -1,0 +1,65 @@
+"""The component that the page and the notebook widget draw: everything but the figures' insides.
+
+The parts of the script are plain files put together in order; there is no build step.
+"""
+
+from pathlib import Path
+
+import panel as pn
+import param
+from panel.custom import Child, JSComponent
+
+_ASSETS = Path(__file__).parent / "assets"
+_PARTS = ("dom", "bar", "form", "lanes", "views", "library", "bench")
+
+
+def asset(name: str) -> str:
+    """The text of a file in `assets/`."""
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+class Bench(JSComponent):
+    """What is drawn; a `Page` fills it and acts on its messages.
+
+    A dictionary that is replaced is drawn again where it differs. What changes ten times a second
+    (`show`) does not pass through parameters.
+    """
+
+    form = param.Dict(default={"sections": [], "values": {}, "typed": {}, "messages": {}})
+    lanes = param.List(default=[])
+    views = param.Dict(default={"tabs": [], "options": []})
+    card = param.Dict(default={})
+    library = param.Dict(default={"title": "", "saved": []})
+    notice = param.Dict(default={})
+    busy = param.String(default="")
+    figures = Child(default=None)
+
+    _esm = "\n".join(asset(f"{part}.js") for part in _PARTS)
+    _stylesheets = [asset("bench.css")]
+
+    def __init__(self, handle, **params):
+        super().__init__(sizing_mode="stretch_width", **params)
+        self._handle = handle
+
+    def _handle_msg(self, data):
+        if isinstance(data, dict) and isinstance(data.get("do"), str):
+            self._handle(data)
+
+    def show(self, tick: dict) -> None:
+        """Draw the numbers of one moment."""
+        self._send_msg({"type": "tick", **tick})
+
+    def deliver(self, name: str, kind: str, data: str) -> None:
+        """Have the browser save a file; `data` is its content in base64."""
+        self._send_msg({"type": "file", "name": name, "kind": kind, "data": data})
+
+
+class Figures(pn.Column):
+    """A grid of figures, as many columns as fit."""
+
+    _stylesheet = asset("figures.css")
+
+    def __init__(self, **params):
+        super().__init__(
+            sizing_mode="stretch_width", stylesheets=[self._stylesheet], margin=0, **params
+        )

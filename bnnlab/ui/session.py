@@ -1,0 +1,235 @@
+"""What a page owns: one comparison's folder, its trainers and its log.
+
+Nothing here knows of Panel. Methods that wait for trainers (`begin`, `save`, `close`, ...) are
+meant to be called off the server's loop, one at a time; the others return at once.
+"""
+
+import atexit
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from pathlib import Path
+
+from bnnlab.training.comparison import Comparison
+from bnnlab.training.conductor import Conductor, Status
+from bnnlab.training.store import Log
+from bnnlab.ui.library import Library
+
+_live: "weakref.WeakSet[Session]" = weakref.WeakSet()
+
+
+class Session:
+    """One comparison, being trained or looked at.
+
+    Attributes:
+        log: its Log; None until `begin` or `open` has returned.
+        comparison: its spec; None until then.
+        name: the name it was saved under; None while it is only kept for the page.
+    """
+
+    def __init__(self, library: Library):
+        self.library = library
+        self.log: Log | None = None
+        self.comparison: Comparison | None = None
+        self.name: str | None = None
+        self._conductor: Conductor | None = None
+        self._temporary: Path | None = None
+        self._measuring: subprocess.Popen | None = None
+        self._closed = False
+        self._guard = threading.Lock()
+        self._rate = _Rate()
+        self._speed: float | None = None
+        _live.add(self)
+
+    # What waits.
+
+    def begin(self, comparison: Comparison, *, play: bool) -> None:
+        """Start a comparison in a folder of its own, in place of the one there was.
+
+        A comparison that was saved stays where it is.
+        """
+        self._leave()
+        parent = Path(tempfile.mkdtemp(prefix="bnnlab-"))
+        with self._guard:
+            if self._closed:
+                shutil.rmtree(parent)
+                return
+            self._temporary = parent
+        folder = parent / "comparison.bnnlab"
+        comparison.create(folder)
+        self.name = None
+        self._enter(folder, comparison, play=play)
+
+    def open(self, folder: Path, name: str | None) -> None:
+        """Go on with a comparison that is there already, paused."""
+        comparison = Comparison.from_dict(Log(folder).comparison)
+        self._leave()
+        self.name = name
+        self._enter(folder, comparison, play=False)
+
+    def save(self, name: str) -> None:
+        """Keep the comparison in the library under a name; trainers go on where they were.
+
+        Raises ValueError for a name that is taken or not allowed.
+        """
+        target = self.library.place(name)
+        if target.exists():
+            raise ValueError(f"{name} is taken; give another name")
+        assert self.log is not None and self.comparison is not None
+        playing = self.status().state == "playing"
+        source = self.log.path
+        self._stop_trainers()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self._temporary is not None:
+            shutil.move(source, target)
+            self._forget_temporary()
+        else:
+            shutil.copytree(source, target)
+        self.name = name
+        self._enter(target, self.comparison, play=playing)
+
+    def restart(self, *, play: bool) -> None:
+        """Go back to step 0 with the same settings."""
+        if self.comparison is not None:
+            self.begin(self.comparison, play=play)
+
+    def stop(self) -> None:
+        """Have the trainers write checkpoints and leave; `play` starts them again."""
+        self._stop_trainers()
+
+    def resume(self) -> None:
+        """Start trainers that died or were stopped; they go on from their last checkpoints."""
+        if self._conductor is not None and self._conductor.status().state == "crashed":
+            self._conductor.resume()
+            self._conductor.play()
+        elif self.log is not None and self.comparison is not None:
+            self._enter(self.log.path, self.comparison, play=True)
+
+    def close(self) -> None:
+        """Stop everything and delete what was not saved. May be called twice, from any thread."""
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+        self._leave()
+        self.log = None
+
+    def _enter(self, folder: Path, comparison: Comparison, *, play: bool) -> None:
+        log = Log(folder)
+        conductor = Conductor(folder).start()
+        conductor.speed = self._speed
+        with self._guard:
+            closed = self._closed
+            if not closed:
+                self.log, self.comparison, self._conductor = log, comparison, conductor
+        if closed:
+            conductor.stop()
+            self._forget_temporary()
+            return
+        if play:
+            conductor.play()
+
+    def _leave(self) -> None:
+        self._stop_trainers()
+        self._forget_temporary()
+
+    def _stop_trainers(self) -> None:
+        conductor, self._conductor = self._conductor, None
+        if conductor is not None:
+            conductor.stop()
+        if self._measuring is not None and self._measuring.poll() is None:
+            self._measuring.terminate()
+            self._measuring.wait()
+        self._measuring = None
+
+    def _forget_temporary(self) -> None:
+        parent, self._temporary = self._temporary, None
+        if parent is not None:
+            shutil.rmtree(parent, ignore_errors=True)
+
+    # What returns at once.
+
+    @property
+    def conductor(self) -> Conductor | None:
+        """The conductor of the trainers; None while there are none."""
+        return self._conductor
+
+    @property
+    def lr(self) -> float | None:
+        """The optimizer's step size now."""
+        return None if self._conductor is None else self._conductor.lr
+
+    def set_speed(self, steps_per_second: float | None) -> None:
+        """Train at most that many steps a second; None for as fast as the machine goes."""
+        self._speed = steps_per_second
+        if self._conductor is not None:
+            self._conductor.speed = steps_per_second
+
+    def status(self) -> Status:
+        """Where the comparison is."""
+        if self._conductor is not None:
+            return self._conductor.status()
+        if self.log is None:
+            return Status("starting", 0, 0)
+        return Status("stopped", max(0, self.log.step), self.log.steps)
+
+    def refresh(self) -> bool:
+        """Read what the trainers appended; return whether anything is new."""
+        return self.log is not None and self.log.refresh()
+
+    def rate(self, status: Status) -> float:
+        """Steps a second over the last seconds; 0 while it does not train."""
+        return self._rate.of(status)
+
+    def measure(self) -> None:
+        """Start measuring what the packed networks cost, in a process of its own."""
+        if self.log is not None and not self.measuring:
+            self._measuring = subprocess.Popen(
+                [sys.executable, "-m", "bnnlab.cost", str(self.log.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+
+    @property
+    def measuring(self) -> bool:
+        """Whether a measurement is going on."""
+        return self._measuring is not None and self._measuring.poll() is None
+
+    def measurement_failed(self) -> str:
+        """What a measurement that failed said last, once; empty when none did."""
+        process = self._measuring
+        if process is None or process.poll() in (None, 0):
+            return ""
+        self._measuring = None
+        assert process.stderr is not None
+        said = process.stderr.read().decode(errors="replace").strip().splitlines()
+        process.stderr.close()
+        return said[-1] if said else f"it ended with status {process.returncode}"
+
+
+class _Rate:
+    """Steps a second, over the last two seconds."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[float, int]] = []
+
+    def of(self, status: Status) -> float:
+        now = time.monotonic()
+        if status.state != "playing" or (self._seen and status.step < self._seen[-1][1]):
+            self._seen = []
+        self._seen = [(at, step) for at, step in self._seen if now - at < 2.0]
+        self._seen.append((now, status.step))
+        (began, first), (ended, last) = self._seen[0], self._seen[-1]
+        return (last - first) / (ended - began) if ended - began > 0.4 else 0.0
+
+
+@atexit.register
+def _close_all() -> None:
+    # A server that is stopped does not say goodbye to its sessions.
+    for session in list(_live):
+        session.close()

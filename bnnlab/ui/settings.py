@@ -1,0 +1,312 @@
+"""The settings of a page: fields derived from parameters, checked as they are typed.
+
+A value that is refused stays beside its field with the reason; the last good one holds.
+"""
+
+from typing import Any, NamedTuple
+
+import param
+
+from bnnlab import schemes, tasks
+from bnnlab.nn import networks
+from bnnlab.training.comparison import SETTINGS, Comparison
+
+# These act on the training in progress; everything else needs a restart.
+LIVE = ("lr", "steps")
+_SEEDS = 16
+
+_LABELS = {
+    "lr": "Step size",
+    "batch_norm": "Batch norm",
+    "first_and_last": "First and last layer",
+    "batch_size": "Batch size",
+    "probe_every": "Look inside every",
+    "evaluate_every": "Validate every",
+    "checkpoint_every": "Checkpoint every",
+}
+
+
+class _Seeds(param.Parameterized):
+    seed = param.Integer(default=0, bounds=(0, 2**31 - 1), doc="The first seed.")
+    seeds = param.Integer(
+        default=1,
+        bounds=(1, _SEEDS),
+        label="Number of seeds",
+        doc="Runs of each scheme that differ in their seed; curves then show bands.",
+    )
+
+
+class Field(NamedTuple):
+    """A setting: the parameter it comes from and where its value goes.
+
+    `key` is a path into the settings: "lr", "network.width", "scheme.lab.granularity".
+    """
+
+    key: str
+    parameter: param.Parameter
+    label: str
+
+    @property
+    def kind(self) -> str:
+        """How it is entered: "switch", "select", "integer" or "number"."""
+        if isinstance(self.parameter, param.Boolean):
+            return "switch"
+        if isinstance(self.parameter, param.Selector):
+            return "select"
+        return "integer" if isinstance(self.parameter, param.Integer) else "number"
+
+    @property
+    def allowed(self) -> str:
+        """What may be entered, in words."""
+        if self.kind == "switch":
+            return "On or off."
+        if self.kind == "select":
+            return f"One of {', '.join(map(str, self.parameter.objects))}."
+        what = "a whole number" if self.kind == "integer" else "a number"
+        low, high = self.parameter.bounds or (None, None)
+        above = "from" if self.parameter.inclusive_bounds[0] else "above"
+        below = "to" if self.parameter.inclusive_bounds[1] else "below"
+        bounds = [
+            *([] if low is None else [f"{above} {low:,}"]),
+            *([] if high is None else [f"{below} {high:,}"]),
+        ]
+        return f"Enter {' '.join([what, *bounds])}."
+
+    def parse(self, typed: object) -> Any:
+        """The value of what was typed. Raises ValueError that gives the range."""
+        if self.kind == "switch":
+            return bool(typed)
+        if self.kind == "select":
+            chosen = [value for value in self.parameter.objects if str(value) == str(typed)]
+            if not chosen:
+                raise ValueError(self.allowed)
+            return chosen[0]
+        try:
+            text = str(typed).strip().replace(",", "")
+            value = int(text) if self.kind == "integer" else float(text)
+            self.parameter._validate(value)
+        except (ValueError, OverflowError):
+            raise ValueError(self.allowed) from None
+        if value != value:
+            raise ValueError(self.allowed)
+        return value
+
+    def show(self, value: Any) -> Any:
+        """The value as it stands in its field."""
+        return value if self.kind == "switch" else f"{value:g}" if type(value) is float else str(value)
+
+    def to_form(self) -> dict[str, Any]:
+        """What the page needs to draw the field, without its value."""
+        return {
+            "key": self.key,
+            "label": self.label,
+            "kind": self.kind,
+            "help": (self.parameter.doc or "").strip(),
+            "allowed": self.allowed,
+            "live": self.key in LIVE,
+            "choices": [[str(value), _words(value)] for value in self.parameter.objects]
+            if self.kind == "select"
+            else [],
+        }
+
+
+def _words(value: object) -> str:
+    return str(value).replace("_", " ")
+
+
+def _fields(owner: Any, prefix: str = "") -> list[Field]:
+    return [
+        Field(prefix + name, owner.param[name], _label(name, owner.param[name]))
+        for name in owner.param
+        if name != "name" and (owner.param[name].precedence or 0) >= 0
+    ]
+
+
+def _label(name: str, parameter: param.Parameter) -> str:
+    return _LABELS.get(name) or parameter.label
+
+
+class Settings:
+    """The settings as they stand on the page.
+
+    Attributes:
+        messages: why a value was refused, by key.
+        typed: the refused value as it was typed, by key.
+    """
+
+    def __init__(self, comparison: Comparison):
+        self._schemes = {name: schemes.get(name) for name in schemes.names()}
+        self.load(comparison)
+
+    def load(self, comparison: Comparison) -> None:
+        """Show a comparison's settings."""
+        self.messages: dict[str, str] = {}
+        self.typed: dict[str, Any] = {}
+        self._running = comparison.to_dict()
+        spec = comparison.to_dict()
+        self._values: dict[str, Any] = {name: spec[name] for name in SETTINGS}
+        self._values["task"] = spec["task"]["name"]
+        self._values["network"] = spec["network"]["name"]
+        self._values["seed"] = min(spec["seeds"])
+        self._values["seeds"] = len(spec["seeds"])
+        for part in ("task", "network"):
+            self._put(part, spec[part])
+        for name, scheme in self._schemes.items():
+            self._put(f"scheme.{name}", scheme.options())
+        # A page has one row a scheme; a scheme that stands twice keeps its first options there.
+        for chosen in reversed(spec["schemes"]):
+            self._put(f"scheme.{chosen['name']}", chosen)
+        self._chosen = list(dict.fromkeys(chosen["name"] for chosen in spec["schemes"]))
+        self._untouched = True
+
+    def _put(self, prefix: str, options: dict) -> None:
+        for name, value in options.items():
+            if name != "name":
+                self._values[f"{prefix}.{name}"] = value
+
+    def _layout(self) -> list[dict[str, Any]]:
+        task = tasks.get(self._values["task"])
+        choice = param.Selector(objects=list(tasks.names()), doc="What is learnt.")
+        rest = {field.key: field for field in _fields(Comparison)}
+        training = [rest.pop(key) for key in ("lr", "batch_size", "steps", "loss")]
+        return [
+            {
+                "title": "Task",
+                "note": task.description,
+                "fields": [Field("task", choice, "Task"), *_fields(task, "task.")],
+            },
+            {
+                "title": "Network",
+                "fields": _fields(networks.parameters_of(self._values["network"]), "network."),
+            },
+            {"title": "Schemes", "key": "schemes"},
+            {"title": "Training", "fields": [*training, *_fields(_Seeds)]},
+            {"title": "Recording", "fields": list(rest.values())},
+        ]
+
+    def _all(self) -> dict[str, Field]:
+        found = [field for part in self._layout() for field in part.get("fields", [])]
+        for name, scheme in self._schemes.items():
+            found += _fields(type(scheme), f"scheme.{name}.")
+        return {field.key: field for field in found}
+
+    def set(self, key: str, typed: object) -> Any:
+        """Take what was typed into a field; return its value, or None when it was refused."""
+        field = self._all().get(key)
+        if field is None:
+            raise ValueError(f"there is no setting {key!r}")
+        self.messages.pop(key, None)
+        self.typed.pop(key, None)
+        before = dict(self._values)
+        try:
+            self._values[key] = field.parse(typed)
+            if key == "task":
+                self._take_task(self._values["task"])
+            self.comparison()
+        except ValueError as error:
+            self._values = before
+            self.messages[key] = str(error)
+            self.typed[key] = typed if isinstance(typed, (str, bool)) else str(typed)
+            return None
+        self._untouched = self._untouched and key in LIVE
+        return self._values[key]
+
+    def _take_task(self, name: str) -> None:
+        for key in [key for key in self._values if key.startswith("task.")]:
+            del self._values[key]
+        self._put("task", tasks.get(name).options())
+
+    def choose(self, name: str, on: bool) -> None:
+        """Add a scheme to the comparison or take it out; the last one stays."""
+        self.messages.pop("schemes", None)
+        before = self._chosen
+        wanted = {*before, name} if on else {*before} - {name}
+        self._chosen = [known for known in self._schemes if known in wanted]
+        try:
+            self.comparison()
+        except ValueError as error:
+            self._chosen = before
+            self.messages["schemes"] = (
+                "Keep at least one scheme." if not wanted else str(error)
+            )
+            return
+        self._untouched = False
+
+    def comparison(self) -> Comparison:
+        """The comparison that the settings describe. Raises ValueError when they do not fit."""
+        first, count = self._values["seed"], self._values["seeds"]
+        chosen = [{"name": name, **self._options(f"scheme.{name}")} for name in self._chosen]
+        if self._untouched:
+            # Nothing but live values was touched: what a page cannot show (a scheme that stands
+            # twice, seeds with gaps) is kept.
+            chosen, seeds = self._running["schemes"], self._running["seeds"]
+        else:
+            seeds = list(range(first, first + count))
+        return Comparison(
+            task={"name": self._values["task"], **self._options("task")},
+            network={"name": self._values["network"], **self._options("network")},
+            schemes=chosen,
+            seeds=seeds,
+            **{name: self._values[name] for name in SETTINGS},
+        )
+
+    def _options(self, prefix: str) -> dict[str, Any]:
+        found = {key: value for key, value in self._values.items() if key.startswith(f"{prefix}.")}
+        return {key.removeprefix(f"{prefix}."): value for key, value in found.items()}
+
+    def changes(self) -> list[str]:
+        """What differs from the comparison in progress and needs a restart, in words."""
+        if self._untouched:
+            return []
+        here, there = self.comparison().to_dict(), self._running
+        changes = []
+        for key in here:
+            if key in LIVE or here[key] == there[key]:
+                continue
+            if key == "schemes":
+                changes.append("schemes")
+            elif isinstance(here[key], dict) and here[key]["name"] == there[key]["name"]:
+                changes += [
+                    f"{_words(option)} {_value(there[key][option])} → {_value(here[key][option])}"
+                    for option in here[key]
+                    if here[key][option] != there[key][option]
+                ]
+            elif isinstance(here[key], dict):
+                changes.append(f"{key} {there[key]['name']} → {here[key]['name']}")
+            else:
+                changes.append(f"{_words(key)} {_value(there[key])} → {_value(here[key])}")
+        return changes
+
+    def to_form(self) -> dict[str, Any]:
+        """Everything the page needs to draw the settings."""
+        sections: list[dict[str, Any]] = []
+        for part in self._layout():
+            fields = [field.to_form() for field in part.get("fields", [])]
+            sections.append({**part, "fields": fields})
+            if part.get("key") == "schemes":
+                sections[-1]["schemes"] = [self._scheme_row(name) for name in self._schemes]
+        values = {key: field.show(self._values[key]) for key, field in self._all().items()}
+        chosen = {f"scheme {name}": name in self._chosen for name in self._schemes}
+        return {
+            "sections": sections,
+            "values": {**values, **chosen},
+            "typed": self.typed,
+            "messages": self.messages,
+            "changes": self.changes(),
+        }
+
+    def _scheme_row(self, name: str) -> dict[str, Any]:
+        scheme = self._schemes[name]
+        options = [field.to_form() for field in _fields(type(scheme), f"scheme.{name}.")]
+        return {"name": name, "title": scheme.title, "options": options, **look(scheme)}
+
+
+def look(scheme: Any) -> dict[str, str]:
+    """The colour, dash and marker a scheme has in every figure."""
+    return {"color": scheme.color, "dash": scheme.dash, "marker": scheme.marker}
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(map(str, value)) if isinstance(value, list) else _words(value)
