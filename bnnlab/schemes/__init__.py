@@ -13,6 +13,8 @@ from bnnlab.schemes.estimators import Estimator, sign
 
 __all__ = ["Estimator", "Quantized", "Scheme", "get", "kinds", "names", "sign"]
 
+_REQUIRED = ("title", "authors", "year", "reference", "color")
+
 
 def kinds() -> dict[str, type[Scheme]]:
     """Every scheme's class by name: full precision first, then by year."""
@@ -27,6 +29,10 @@ def kinds() -> dict[str, type[Scheme]]:
             and kind.__module__ == module.__name__
             and "key" in vars(kind)
         ]
+    for kind in found:
+        missing = [name for name in _REQUIRED if not hasattr(kind, name)]
+        if missing:
+            raise RuntimeError(f"scheme {kind.key!r} ({kind.__module__}) lacks {missing}")
     found.sort(key=lambda kind: (kind.key != "full_precision", kind.year, kind.order, kind.key))
     by_name = {kind.key: kind for kind in found}
     if len(by_name) < len(found):

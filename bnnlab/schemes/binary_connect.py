@@ -78,9 +78,9 @@ class BinaryConnectStochastic(BinaryConnect):
         r"w \leftarrow \mathrm{clip}\left("
         r"w - \eta\,\frac{\partial \ell}{\partial \hat{w}}, -1, 1\right)",
     )
-    color = "#999933"
+    color = "#7F4A00"
     dash = "dotted"
-    marker = "square_pin"
+    marker = "x"
 
     learning_rate_scale = learning_rate_parameter("glorot")
 

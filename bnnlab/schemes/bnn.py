@@ -31,7 +31,7 @@ class BNN(BinaryConnect):
         r" \frac{\partial \ell}{\partial \hat{x}}\,1_{|x| \leq 1}",
     )
     color = "#D55E00"
-    dash = "dashed"
+    dash = "solid"
     marker = "diamond"
     activation_bits = 1
     activation_estimator = hard_tanh

@@ -107,8 +107,8 @@ class LAB2(LAB):
     title = "LAB2"
     order = 1
     equations = (*LAB.equations, r"\hat{x} = \mathrm{sign}(x)")
-    color = "#882255"
-    dash = "dotted"
+    color = "#AA3377"
+    dash = "dashed"
     marker = "plus"
     activation_bits = 1
     activation_estimator = hard_tanh

@@ -122,7 +122,7 @@ class XnorNet(BinaryWeightNetwork):
         r"\hat{x} = \mathrm{sign}(x)",
     )
     color = "#009E73"
-    dash = "dotdash"
+    dash = "dotted"
     marker = "inverted_triangle"
     activation_bits = 1
     activation_estimator = hard_tanh

@@ -1,0 +1,78 @@
+"""Numbers worked out by hand or with a plain reference, independent of this code."""
+
+import pytest
+import torch
+
+from bnnlab import schemes
+from bnnlab.nn import BinarizedLinear
+
+W = torch.tensor([0.8, -0.3, 0.05, -1.2, 0.6, 0.0])
+D = torch.tensor([4, 1, 2, 0.5, 1, 1])
+SIGNS = [1, -1, 1, -1, 1, 1]
+
+
+def close(given, expected):
+    return torch.allclose(given, torch.tensor(expected), atol=1e-6, rtol=1e-6)
+
+
+def objective(values, w=W, d=D):
+    return 0.5 * (d * (values - w) ** 2).sum().item()
+
+
+def test_bwn_of_a_layer():
+    q = schemes.get("bwn", granularity="layer").quantize(W)
+    assert q.signs.tolist() == SIGNS
+    assert close(q.scale, [0.4916667])
+    assert close(q.values, [0.4916667 * s for s in SIGNS])
+
+
+def test_lab():
+    q = schemes.get("lab").quantize(W, second_moment=D**2)
+    assert q.signs.tolist() == SIGNS
+    assert close(q.scale, [0.5052632])
+    assert objective(q.values) == pytest.approx(0.6548684, abs=1e-6)
+    bwn = schemes.get("bwn").quantize(W)
+    assert objective(bwn.values) == pytest.approx(0.6557465, abs=1e-6)
+
+
+@pytest.mark.parametrize("factor", [0.01, 1000.0])
+def test_lab_does_not_feel_a_factor_on_the_curvature(factor):
+    q = schemes.get("lab").quantize(W, second_moment=(factor * D) ** 2)
+    assert close(q.scale, [0.5052632])
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected"),
+    [
+        (1, [0.4916667 * s for s in SIGNS]),
+        (2, [1, -1 / 3, 1 / 3, -1, 1 / 3, 1 / 3]),
+        (3, [0.714286, -0.428571, 0.142857, -1, 0.714286, 0.142857]),
+    ],
+)
+def test_dorefa_weights(bits, expected):
+    assert close(schemes.get("dorefa", weight_bits=bits).quantize(W).values, expected)
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected"), [(1, [0, 0, 0, 0, 1, 1]), (2, [0, 0, 1 / 3, 2 / 3, 2 / 3, 1])]
+)
+def test_dorefa_activations(bits, expected):
+    x = torch.tensor([-0.3, 0.1, 0.4, 0.5, 0.8, 1.7])
+    scheme = schemes.get("dorefa", activation_bits=bits)
+    assert close(scheme.activation(x), [float(e) for e in expected])
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("ste", [1, 2, -1, 0.5]),
+        ("paper", [1.025, 2.05, -1.025, 0.125]),
+        ("exact", [0.15, 2.175, -1.4, 0.625]),
+    ],
+)
+@pytest.mark.parametrize("name", ["bwn", "xnor_net"])
+def test_xnor_gradients(name, rule, expected):
+    layer = BinarizedLinear(4, 1, False, schemes.get(name, grad_rule=rule))
+    layer.weight.data[:] = torch.tensor([[0.5, -0.2, 0.9, -1.5]])
+    layer.scheme.weight(layer).backward(torch.tensor([[1, 2, -1, 0.5]]))
+    assert close(layer.weight.grad, [[float(e) for e in expected]])
