@@ -142,7 +142,7 @@ def names() -> list[str]:
 
 
 def _find(name: str) -> tuple[type[nn.Module], type[param.Parameterized]]:
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise ValueError(f"no network is called {name!r}; there are {', '.join(NETWORKS)}")
     return NETWORKS[name]
 

@@ -53,7 +53,7 @@ def get(name: str, **options: Any) -> Scheme:
             is not allowed.
     """
     known = kinds()
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"no scheme is called {name!r}; there are {', '.join(known)}")
     scheme = checked(known[name], f"scheme {name!r}", options)
     assert isinstance(scheme, Scheme)

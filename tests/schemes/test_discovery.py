@@ -83,6 +83,8 @@ def test_a_scheme_that_does_not_say_where_it_comes_from_is_refused(folder):
     ("name", "options", "message"),
     [
         ("labs", {}, "no scheme is called 'labs'; there are full_precision, binary_connect"),
+        (["lab"], {}, r"no scheme is called \['lab'\]"),
+        ("lab", {"granularity": None}, "does not accept None"),
         ("lab", {"gran": 1}, "scheme 'lab' has no option 'gran'; it takes granularity, epsilon"),
         ("full_precision", {"bits": 1}, "has no option 'bits'; it takes none"),
         ("lab", {"granularity": "row"}, r"'row'; valid options include: '\[layer, channel\]'"),

@@ -1,0 +1,133 @@
+"""Binarizing networks that were built elsewhere."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import bnnlab
+from bnnlab import schemes
+from bnnlab.nn import Activation, BinarizedLinear, after_step, binarized_layers
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(6, 16),
+        nn.BatchNorm1d(16),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Linear(16, 16),
+        nn.BatchNorm1d(16),
+        nn.Tanh(),
+        nn.Linear(16, 3),
+    )
+
+
+def kinds(model):
+    return [type(child).__name__ for child in model.children()]
+
+
+def test_weights_only():
+    model = network()
+    weights = [p for p in model.parameters()]
+    assert bnnlab.binarize(model, "lab") is model
+    assert [layer.scheme.key for layer in binarized_layers(model).values()] == ["lab"] * 3
+    assert all(a is b for a, b in zip(weights, model.parameters(), strict=True))
+    assert "ReLU" in kinds(model) and "Tanh" in kinds(model)
+    assert model[4].second_moment.shape == (16, 16)
+
+
+def test_binary_activations_replace_what_feeds_a_binarized_layer():
+    model = bnnlab.binarize(network(), "lab2")
+    assert isinstance(model[2], Activation) and isinstance(model[6], Activation)
+    assert [model[i].input_step for i in (0, 4, 7)] == [None, 1.0, 1.0]
+
+
+def test_first_and_last_follow_the_paper():
+    model = bnnlab.binarize(network(), schemes.get("dorefa", activation_bits=3))
+    assert [model[i].binarized for i in (0, 4, 7)] == [False, True, False]
+    assert isinstance(model[2], Activation) and isinstance(model[6], nn.Tanh)
+    assert model[4].input_step == 1 / 7 and model[7].input_step is None
+    model = bnnlab.binarize(network(), "dorefa", first_and_last="binarized")
+    assert all(layer.binarized for layer in binarized_layers(model).values())
+
+
+@pytest.mark.parametrize("name", schemes.names())
+def test_trains_and_evaluates(name):
+    model = bnnlab.binarize(network(), name)
+    scheme = schemes.get(name)
+    optimizer = scheme.optimizer(model.parameters(), 0.01)
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(60, 6, generator=g), torch.randint(3, (60,), generator=g)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        after_step(model, optimizer)
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < sum(losses[:5])
+    for layer in binarized_layers(model).values():
+        if layer.binarized and scheme.clip is not None:
+            assert layer.weight.abs().max() <= scheme.clip
+    assert torch.isfinite(model.eval()(x)).all()
+
+
+def test_a_single_layer_and_a_layer_used_twice():
+    assert isinstance(bnnlab.binarize(nn.Linear(3, 2), "bnn"), BinarizedLinear)
+    shared = nn.Linear(4, 4)
+    model = bnnlab.binarize(nn.Sequential(shared, nn.ReLU(), shared), "lab")
+    assert model[0] is model[2] and isinstance(model[0], BinarizedLinear)
+
+
+def test_layers_inside_other_modules():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.head(self.body(x))
+
+    model = bnnlab.binarize(Two(), "xnor_net")
+    assert [layer.binarized for layer in binarized_layers(model).values()] == [False, True, False]
+    assert isinstance(model.body[1], Activation) and isinstance(model.body[3], nn.ReLU)
+    message = "'head', but no activation module .* real activations .*full_precision, .*lab"
+    with pytest.raises(ValueError, match=message):
+        bnnlab.binarize(Two(), "bnn")
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(2, 2)), "0 is a Conv2d; only nn.Linear"),
+        (nn.LSTM(2, 3), "the module is a LSTM"),
+        (nn.MultiheadAttention(4, 2), "the module is a MultiheadAttention"),
+        (nn.Sequential(nn.ReLU()), "Sequential holds no nn.Linear layer"),
+    ],
+)
+def test_what_cannot_be_binarized_is_refused_and_left_alone(module, message):
+    before = copy.deepcopy(module)
+    with pytest.raises(ValueError, match=message):
+        bnnlab.binarize(module, "bnn")
+    assert repr(module) == repr(before)
+
+
+def test_a_refusal_changes_nothing():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.Linear(2, 2))
+    before = repr(model)
+    with pytest.raises(ValueError, match="layer '3'"):
+        bnnlab.binarize(model, "bnn")
+    assert repr(model) == before
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="no scheme is called 'x'"):
+        bnnlab.binarize(network(), "x")
+    with pytest.raises(ValueError, match="first_and_last is 'x'"):
+        bnnlab.binarize(network(), "bnn", first_and_last="x")
