@@ -12,7 +12,7 @@ from bnnlab.training.lane import Lane
 
 # Histograms of larger tensors are taken over this many entries, evenly spaced: the picture is the
 # same, and looking stays cheap beside the step itself.
-SAMPLE = 16_384
+SAMPLE = 8_192
 LOG_BINS = 48
 LOG_RANGE = (-10.0, 2.0)
 
