@@ -8,6 +8,7 @@ search over all sums there can be; whatever rounding that code does, the bits ag
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from bnnlab.packed.layers import Affine, FloatProduct, Input, PackedLayer, SignP
 from bnnlab.packed.packing import from_keys, keys, pack_flags
 
 EXACT = 2**24  # integers up to here are exact in float32
-_REAL_LIMIT = np.float32(1e30)  # real sums are searched between -1e30 and 1e30
+_REAL_LIMIT = np.array(1e30, np.float32)  # real sums are searched between -1e30 and 1e30
 _NEVER, _ALWAYS = np.int32(2**31 - 1), np.int32(-(2**31))
 
 Chain = Callable[[Tensor], Tensor]
@@ -39,12 +40,20 @@ def fold(model: nn.Module) -> list[PackedLayer]:
     if not isinstance(model, MLP):
         raise NotPackable(f"only bnnlab.nn.MLP can be packed so far, not {type(model).__name__}")
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not tensor.is_floating_point():
+            continue
+        if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
+            raise NotPackable(
+                f"{name} is {tensor.dtype} on {tensor.device}; float32 on the CPU can"
+            )
+        if not bool(torch.isfinite(tensor).all()):
             raise NotPackable(f"{name} has values that are not finite")
     layers = []
-    kind, largest = "real", 1  # what the layer's inputs are, and their largest integer
+    kind: Input = "real"  # what the layer's inputs are, and their largest integer
+    largest = 1
+    block: Any
     for name, block in model.named_children():
-        linear = block.linear
+        linear: BinarizedLinear = block.linear
         product, sums_to_outputs = _product(name, linear, kind)
         norms = {torch.float32: deepcopy(block.norm).eval()}
         norms[torch.float64] = deepcopy(norms[torch.float32]).double()
@@ -64,10 +73,9 @@ def _product(
     name: str, linear: BinarizedLinear, kind: Input
 ) -> tuple[SignProduct | FloatProduct, Chain]:
     """The layer's product, and the function from its sums to the linear layer's outputs."""
-    quantized = linear.scheme.quantized(linear)
-    if quantized.signs is not None:
-        bits = kernels.pack_signs(quantized.signs.contiguous())
-        scale = quantized.scale
+    values, signs, scale, _ = linear.scheme.quantized(linear)
+    if signs is not None and scale is not None:
+        bits = kernels.pack_signs(signs.contiguous())
         return SignProduct(bits, linear.in_features, kind), lambda s: linear.scaled(s, scale)
     if linear.binarized:
         bits = linear.scheme.weight_bits
@@ -79,7 +87,7 @@ def _product(
         raise NotPackable(f"{name}: {linear.scheme.key} {why}")
     if kind != "real":
         raise NotPackable(f"{name}: real weights after a quantized activation are not supported")
-    weights = np.array(quantized.values.detach(), order="C")
+    weights = np.array(values.detach(), order="C")
     bias = None if linear.bias is None else np.array(linear.bias.detach())
     return FloatProduct(weights, bias), lambda s: s
 

@@ -8,13 +8,15 @@ Metadata: {"format": "bnnlab-packed", "version": "1", "network": JSON}. The JSON
 with weights "signs" or "float" (which alone may have a bias), activation "none", "relu", "sign" or
 "codes" (then with "bits", 1 to 8). Tensors of layer L, words being ceil(n / 32):
 
-    L.signs       uint32 (outputs, words(inputs))   packed signs: input j is bit j % 32 of word
-                                                    j // 32, 1 is +1; bits beyond are zero
-    L.weights     float32 (outputs, inputs)         instead of L.signs, with L.bias float32 (outputs,)
-    L.thresholds  int32 (2**bits - 1, outputs)      "sign" (one bit) and "codes": how many of them the
-                                                    sum reaches is the code
-    L.flip        uint32 (words(outputs),)          bit 1: how many it does not reach
-    L.scale, L.shift  float32 (outputs,) or (1,)    "none" and "relu": sum * scale + shift
+    L.signs       uint32 (outputs, words(inputs))  packed signs: input j is bit j % 32 of word
+                                                   j // 32, 1 is +1; bits beyond are zero
+    L.weights     float32 (outputs, inputs)        instead of L.signs; perhaps with
+    L.bias        float32 (outputs,)
+    L.thresholds  int32 (2**bits - 1, outputs)     "sign" (one bit) and "codes": how many of them
+                                                   the sum reaches is the code
+    L.flip        uint32 (words(outputs),)         bit 1: how many it does not reach
+    L.scale       float32 (outputs,) or (1,)       "none" and "relu": sum * scale + shift
+    L.shift       float32 (outputs,) or (1,)
 
 A layer's inputs are the activations of the one before: "sign" codes 0 and 1 stand for -1 and +1;
 "codes" are multiplied as integers (the division by 2**bits - 1 is in the thresholds that follow).
@@ -36,7 +38,14 @@ from safetensors.numpy import save_file
 
 from bnnlab.packed import kernels
 from bnnlab.packed.errors import PackedFileError
-from bnnlab.packed.layers import Affine, FloatProduct, PackedLayer, SignProduct, Thresholds
+from bnnlab.packed.layers import (
+    Affine,
+    FloatProduct,
+    Input,
+    PackedLayer,
+    SignProduct,
+    Thresholds,
+)
 from bnnlab.packed.model import PackedModel
 from bnnlab.packed.packing import tail_is_clear
 
@@ -181,7 +190,7 @@ def _layers(file: Any) -> Iterator[PackedLayer]:
     layers = _described(file)
     wanted = {f"{layer['name']}.{key}" for layer in layers for key in _tensors(layer)}
     _expect(set(file.keys()) == wanted, "its tensors are not those of its description")
-    kind = "real"
+    kind: Input = "real"
     for layer in layers:
         name, after = layer["name"], layer["activation"]
         arrays = {
@@ -198,7 +207,7 @@ def _layers(file: Any) -> Iterator[PackedLayer]:
         else:
             stage = Affine(arrays["scale"], arrays["shift"], after == "relu")
         yield PackedLayer(name, layer["inputs"], product, stage)
-        kind = {"sign": "signs", "codes": "codes"}.get(after, "real")
+        kind = "signs" if after == "sign" else "codes" if after == "codes" else "real"
 
 
 def _read(file: Any, name: str, dtype: str, *shapes: list[int]) -> np.ndarray:

@@ -17,10 +17,12 @@ import numpy as np
 
 from bnnlab.packed.errors import KernelsMissing
 
+ffi: Any = None
+lib: Any = None
 try:
     from bnnlab._kernels import ffi, lib  # pyright: ignore[reportMissingImports]
-except ImportError:
-    ffi = lib = None
+except ImportError:  # no compiler when bnnlab was installed
+    pass
 
 WORD = 32
 LANES = 16  # outputs side by side in a panel
@@ -148,9 +150,7 @@ def pack_codes(codes: Any, planes: int, *, isa: str | None = None) -> np.ndarray
     if not 1 <= planes <= 8:
         raise ValueError(f"planes is {planes}; it can be 1 to 8")
     if codes.size and int(codes.max()) >> planes:
-        raise ValueError(
-            f"there is a code {codes.max()}; {planes} planes hold 0 to {2**planes - 1}"
-        )
+        raise ValueError(f"a code is {codes.max()}; {planes} planes hold 0 to {2**planes - 1}")
     rows, k = codes.shape
     bits = np.empty((planes, rows, words(k)), np.uint32)
     _check(
@@ -174,7 +174,7 @@ def pack_panels(bits: Any, k: int) -> np.ndarray:
 
 
 def xnor_matmul(a: Any, panels: Any, n: int, k: int, *, isa: str | None = None) -> np.ndarray:
-    """Signs times signs: a uint32 (m, words), panels of n rows of k signs -> int32 (m, n), exact."""
+    """Signs times signs: a uint32 (m, words), panels of n rows of k signs -> int32 (m, n)."""
     number = _number(isa)
     a = _array("a", a, np.uint32, (None, words(k)))
     panels = _array("panels", panels, np.uint32, (-(-n // LANES), words(k), LANES))

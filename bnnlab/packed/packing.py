@@ -24,7 +24,7 @@ def unpack_codes(planes: np.ndarray, k: int) -> np.ndarray:
 
 
 def pack_flags(flags: np.ndarray) -> np.ndarray:
-    """bool (n,) -> uint32 (words,)."""
+    """Flags, bool (n,), as bits, uint32 (words,)."""
     bits = np.zeros(kernels.words(len(flags)) * 4, np.uint8)
     packed = np.packbits(flags, bitorder="little")
     bits[: len(packed)] = packed
