@@ -63,8 +63,10 @@ def main(blocks: int, steps: int, task: str, width: int) -> None:
     print(f"  bare loop        {statistics.median(bare) * 1e3:7.2f} ms a step of all lanes")
     print(f"  probes and log   {statistics.median(recorded) * 1e3:7.2f} ms")
     low, *_, high = sorted(ratios)
-    print(f"  recording costs  {100 * (statistics.median(ratios) - 1):6.1f} %  "
-          f"(blocks {100 * (low - 1):.1f} to {100 * (high - 1):.1f} %)")
+    print(
+        f"  recording costs  {100 * (statistics.median(ratios) - 1):6.1f} %  "
+        f"(blocks {100 * (low - 1):.1f} to {100 * (high - 1):.1f} %)"
+    )
 
 
 if __name__ == "__main__":

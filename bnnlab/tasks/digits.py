@@ -36,4 +36,5 @@ class Digits(Task):
         validation_x, test_x, validation_y, test_y = train_test_split(
             rest_x, rest_y, test_size=270, random_state=0, stratify=rest_y
         )
-        return Split(train_x, train_y, validation_x, validation_y, test_x, test_y)
+        parts = train_x, train_y, validation_x, validation_y, test_x, test_y
+        return Split(*map(np.asarray, parts))

@@ -5,7 +5,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pooch
@@ -134,7 +134,7 @@ def _shortly(error: Exception) -> str:
 
 def _download(url: str, part: Part, place: Path, progress: Progress | None) -> np.ndarray:
     aside = place.with_name(f".{place.name}.{os.getpid()}")
-    bar = True if progress is None else _Reporter(progress)
+    bar: Any = True if progress is None else _Reporter(progress)
     downloader = pooch.HTTPDownloader(progressbar=bar, timeout=20)
     try:
         downloader(url, str(aside), None)

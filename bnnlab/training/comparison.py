@@ -191,7 +191,9 @@ class Comparison(param.Parameterized):
         differing = [key for key in here if key != "steps" and here[key] != there[key]]
         if differing:
             details = "; ".join(f"{key}: {there[key]} there, {here[key]} now" for key in differing)
-            raise ValueError(f"{log.path} holds another comparison ({details}); name another folder")
+            raise ValueError(
+                f"{log.path} holds another comparison ({details}); name another folder"
+            )
         if self.steps != log.steps:
             files.append_line(log.path / "changes.jsonl", {"steps": self.steps})
         return log
@@ -232,7 +234,13 @@ class Comparison(param.Parameterized):
             about["points"] = [[*point, label] for point, label in points][: limits.POINTS]
         return about
 
-    def run(self, folder: str | os.PathLike, *, processes: int | None = None, progress: bool = True):
+    def run(
+        self,
+        folder: str | os.PathLike,
+        *,
+        processes: int | None = None,
+        progress: bool = True,
+    ) -> "Log":
         """Train to the end with a progress bar, and return the Log.
 
         Goes on where a folder left off. Ctrl-C saves a checkpoint and raises KeyboardInterrupt.
@@ -270,9 +278,7 @@ def _spec(given: object, kind: str) -> dict:
         return {"name": given}
     if isinstance(given, dict) and isinstance(given.get("name"), str):
         return dict(given)
-    raise ValueError(
-        f"{kind} is {given!r}; give a name, or a dictionary with a 'name' and options"
-    )
+    raise ValueError(f"{kind} is {given!r}; give a name, or a dictionary with a 'name' and options")
 
 
 def _complete_task(given: object) -> dict:
@@ -300,15 +306,16 @@ def _complete_schemes(given: object) -> list[dict]:
 def _complete_seeds(given: object) -> list[int]:
     if isinstance(given, int) and not isinstance(given, bool):
         given = list(range(given))
-    whole = isinstance(given, (list, tuple)) and all(
-        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31 for seed in given
+    seeds = given if isinstance(given, (list, tuple)) else []
+    whole = all(
+        isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31 for seed in seeds
     )
-    if not whole or not given or len(set(given)) != len(given):
+    if not seeds or not whole or len(set(seeds)) != len(seeds):
         raise ValueError(
             f"seeds is {given!r}; give how many (1 or more), or a list of different whole numbers "
             f"from 0 to {2**31 - 1}"
         )
-    return list(given)
+    return list(seeds)
 
 
 def _labels(specs: list[dict]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where things lie in a comparison's folder, and how a file is written so that it is whole or absent.
+"""Where things lie in a comparison's folder, and how files are written: whole or not at all.
 
 ```
 digits.bnnlab/

@@ -137,8 +137,7 @@ class RunLog:
             step = self.array_steps[-1]
         elif step not in self.array_steps:
             raise ValueError(
-                f"{self.id} recorded no arrays at step {step}; "
-                f"it did at {_some(self.array_steps)}"
+                f"{self.id} recorded no arrays at step {step}; it did at {_some(self.array_steps)}"
             )
         return _load_arrays(files.arrays_path(self.folder, step), self._inode)
 
@@ -255,8 +254,15 @@ class Log:
                     continue
                 rows += [
                     dict(
-                        run=run.id, lane=run.lane, scheme=run.scheme, seed=run.seed,
-                        layer=layer, step=at, low=low, high=high, count=count,
+                        run=run.id,
+                        lane=run.lane,
+                        scheme=run.scheme,
+                        seed=run.seed,
+                        layer=layer,
+                        step=at,
+                        low=low,
+                        high=high,
+                        count=count,
                     )
                     for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
                 ]

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from bnnlab import tasks
@@ -112,14 +114,16 @@ class TrainedRun:
         checkpoint.write(self.folder, saved)
 
 
-class Samples(tuple):
-    """Inputs `x` and labels `y` of one part of the data."""
+class Samples(NamedTuple):
+    """Inputs `(samples, inputs)` and labels `(samples,)` of one part of the data."""
 
-    def __new__(cls, x, y):
-        return super().__new__(cls, (torch.as_tensor(x), torch.as_tensor(y)))
+    x: torch.Tensor
+    y: torch.Tensor
 
-    x = property(lambda self: self[0])
-    y = property(lambda self: self[1])
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray) -> "Samples":
+        """Share the arrays' memory."""
+        return cls(torch.from_numpy(x), torch.from_numpy(y))
 
 
 class Data:
@@ -127,9 +131,9 @@ class Data:
 
     def __init__(self, task: tasks.Task):
         split = task.load()
-        self.train = Samples(split.train_x, split.train_y)
-        self.validation = Samples(split.validation_x, split.validation_y)
-        self.test = Samples(split.test_x, split.test_y)
+        self.train = Samples.of(split.train_x, split.train_y)
+        self.validation = Samples.of(split.validation_x, split.validation_y)
+        self.test = Samples.of(split.test_x, split.test_y)
         self.validation_sample = Samples(
             self.validation.x[:VALIDATION_SAMPLES], self.validation.y[:VALIDATION_SAMPLES]
         )
@@ -151,7 +155,8 @@ class Trainer(Iterator[int]):
         run_ids: the runs to train; all of them by default.
 
     `next(trainer)` returns the step that all runs still going have reached; it stops when all have
-    ended. Use it as a context: it holds the runs' locks. Raises RunIsBusy when another trainer writes one of the runs.
+    ended. Use it as a context: it holds the runs' locks. Raises RunIsBusy when another trainer
+    writes one of the runs.
     """
 
     def __init__(self, folder: Path, run_ids: list[str] | None = None):

@@ -1,4 +1,4 @@
-"""MNIST's files: found, fetched, checked. A small file of the same kind stands for the large ones."""
+"""MNIST's files: found, fetched, checked, on a small file of the same kind."""
 
 import gzip
 import hashlib

@@ -1,6 +1,5 @@
 """Folders as they may be found: half-written, torn, changed, hostile."""
 
-import json
 import shutil
 import zipfile
 
@@ -104,7 +103,7 @@ def test_names_from_outside_never_become_paths(folder, name):
 
 
 def test_what_is_no_comparison_is_refused_in_words(tmp_path, folder):
-    with pytest.raises(ValueError, match="holds no comparison.json"):
+    with pytest.raises(ValueError, match=r"holds no comparison\.json"):
         bnnlab.open(tmp_path)
     (folder / "comparison.json").write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):

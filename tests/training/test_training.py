@@ -177,7 +177,10 @@ def test_a_lane_that_diverges_is_marked_and_the_others_go_on(tmp_path):
 
 def test_an_infinite_step_size_diverges_without_an_exception(tmp_path):
     log = train(
-        tmp_path / "a", schemes=["full_precision"], steps=400, lr=10.0,
+        tmp_path / "a",
+        schemes=["full_precision"],
+        steps=400,
+        lr=10.0,
         network={"name": "mlp", "width": 12, "depth": 8, "batch_norm": False},
     )
     assert log.runs[0].end["state"] in ("diverged", "done")

@@ -10,13 +10,12 @@ def probe(look):
     """Give `binary_values`, `binary_counts` (MOST_VALUES at most) and `alpha`, the mean scale."""
     found = {}
     for name, quantized in look.quantized.items():
-        if quantized.scale is not None:
-            found[f"alpha/{name}"] = quantized.scale.mean().item()
         values = quantized.values
-        if name in look.signs:
+        if quantized.scale is not None:
             # Counting signs is cheaper than sorting a layer; with a scale for each row, the two
             # values are those of the mean row.
             alpha, positive = quantized.scale.mean().item(), int(look.signs[name].sum())
+            found[f"alpha/{name}"] = alpha
             distinct = np.array([-alpha, alpha])
             counts = np.array([values.numel() - positive, positive])
         else:

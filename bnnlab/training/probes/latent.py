@@ -6,7 +6,7 @@ BINS = 64
 
 
 def probe(look):
-    """Give `latent`, `latent_edges` and, where a scheme clips, `saturation`: share of |w| = clip."""
+    """Give `latent`, `latent_edges` and, where a scheme clips, `saturation`: share at the wall."""
     found = {}
     for name, layer in look.lane.layers.items():
         weights = sample(layer.weight)
