@@ -1,0 +1,30 @@
+"""`bnnlab archive`: a comparison in one file."""
+
+from pathlib import Path
+
+import click
+
+from bnnlab.cli.common import comparison_argument
+
+
+@click.command()
+@comparison_argument()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write.  [default: COMPARISON.zip]",
+)
+def command(comparison, out) -> None:
+    r"""Put a comparison into one file.
+
+    Every command takes the file in place of the folder.
+
+    \b
+    bnnlab archive digits.bnnlab
+    bnnlab show digits.bnnlab.zip
+    """
+    from bnnlab.training.archive import archive
+
+    target = out or comparison.with_name(f"{comparison.name}.zip")
+    path = archive(comparison, target)
+    click.echo(f"{path}: {path.stat().st_size:,} bytes")

@@ -1,0 +1,155 @@
+"""`bnnlab compare`: train a comparison from the command line."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+import param
+
+from bnnlab.cli.common import parse_spec
+from bnnlab.cli.show import results
+
+
+class _Compare(click.Command):
+    """Takes an option for every setting of a comparison and every option of a network.
+
+    Their names, defaults and help are the parameters' own; loading them takes torch, so they are
+    made when this command is used and not when `bnnlab --help` lists it.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        *own, help_option = super().get_params(ctx)
+        return [*own, *_setting_options(), *_network_options(), help_option]
+
+
+@cache
+def _setting_options() -> list[click.Option]:
+    from bnnlab import Comparison
+    from bnnlab.training.comparison import SETTINGS
+
+    return [_option(Comparison.param[name], name) for name in SETTINGS]
+
+
+@cache
+def _network_options() -> list[click.Option]:
+    from bnnlab.nn import networks
+    from bnnlab.options import options_of
+
+    kinds = map(networks.parameters_of, networks.names())
+    found = {name: kind.param[name] for kind in kinds for name in options_of(kind)}
+    return [_option(parameter, name) for name, parameter in found.items()]
+
+
+def _option(parameter: Any, name: str) -> click.Option:
+    flag = "--" + name.replace("_", "-")
+    kinds: dict[type, Any] = {param.Integer: int, param.Number: float}
+    if isinstance(parameter, param.Boolean):
+        flag, kind = f"{flag}/--no-{flag[2:]}", None
+    elif isinstance(parameter, param.Selector):
+        kind = click.Choice(parameter.objects)
+    else:
+        kind = kinds[type(parameter)]
+    about = " ".join((parameter.doc or "").split()).rstrip(".")
+    return click.Option(
+        [flag], type=kind, default=None, help=f"{about}.  [default: {parameter.default}]"
+    )
+
+
+@click.command(cls=_Compare)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to keep the comparison in, NAME.bnnlab.",
+)
+@click.option(
+    "--task",
+    metavar="TASK[:OPTION=VALUE,...]",
+    help="What is learnt; `bnnlab tasks` lists them.  [default: digits]",
+)
+@click.option("--network", metavar="NETWORK", help="The network.  [default: mlp]")
+@click.option(
+    "--schemes",
+    metavar="NAME,...|all",
+    help="Schemes, each a lane; `bnnlab schemes` lists them.  [default: all]",
+)
+@click.option(
+    "--scheme",
+    "specs",
+    multiple=True,
+    metavar="NAME[:OPTION=VALUE,...]",
+    help="A scheme with options of its own; can be repeated.",
+)
+@click.option(
+    "--seeds",
+    metavar="COUNT|SEED,SEED,...",
+    help="How many seeds a scheme is trained with, or which.  [default: 1]",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    help="Trainers side by side.  [default: one for each core]",
+)
+def command(out, processes, **given: Any) -> None:
+    r"""Train schemes side by side and print how they did.
+
+    If the folder is there already, training goes on where it left off; then `--out` alone is
+    enough. Ctrl-C saves a checkpoint.
+
+    \b
+    bnnlab compare --task digits --schemes all --steps 300 --seeds 2 --out digits.bnnlab
+    bnnlab compare --task moons:noise=0.2 --schemes bwn,lab --no-batch-norm --out moons.bnnlab
+    bnnlab compare --scheme dorefa:activation_bits=2 --scheme lab:granularity=channel --out k.bnnlab
+    bnnlab compare --out digits.bnnlab --steps 600
+    """
+    given = {name: value for name, value in given.items() if value not in (None, ())}
+    comparison = _resumed(out, given) if (out / "comparison.json").exists() else None
+    try:
+        log = (comparison or _described(given)).run(out, processes=processes)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nStopped; a checkpoint is saved. To go on: bnnlab compare --out {out}", err=True
+        )
+        raise click.exceptions.Exit(130) from None
+    click.echo(results([log]))
+
+
+def _resumed(out: Path, given: dict[str, Any]) -> Any:
+    """The comparison that is there, if nothing but the number of steps was said of it."""
+    import bnnlab
+
+    if set(given) - {"steps"}:
+        return None
+    log = bnnlab.open(out)
+    return bnnlab.Comparison.from_dict(log.comparison | {"steps": log.steps} | given)
+
+
+def _described(given: dict[str, Any]) -> Any:
+    import bnnlab
+
+    network = {option.name: given.pop(option.name) for option in _network_options()
+               if option.name in given}  # fmt: skip
+    spec: dict[str, Any] = {"network": {"name": given.pop("network", "mlp"), **network}}
+    if "task" in given:
+        spec["task"] = parse_spec(given.pop("task"))
+    names = given.pop("schemes", None)
+    specs = [parse_spec(text) for text in given.pop("specs", ())]
+    if names == "all":
+        spec["schemes"] = [*bnnlab.schemes.names(), *specs]
+    elif names or specs:
+        spec["schemes"] = [name.strip() for name in (names or "").split(",") if name.strip()]
+        spec["schemes"] += specs
+    if "seeds" in given:
+        spec["seeds"] = _seeds(given.pop("seeds"))
+    return bnnlab.Comparison(**spec, **given)
+
+
+def _seeds(text: str) -> int | list[int]:
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--seeds is {text!r}; give how many (3), or which with a comma (0,1,7 or 5,)"
+        ) from None
+    return seeds if "," in text else seeds[0]

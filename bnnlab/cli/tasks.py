@@ -1,0 +1,30 @@
+"""`bnnlab tasks`: what there is to learn."""
+
+import click
+
+from bnnlab.cli.common import options_table, table
+
+
+@click.command()
+@click.argument("name", required=False)
+def command(name) -> None:
+    r"""List the tasks, or explain one and its options.
+
+    \b
+    bnnlab tasks
+    bnnlab tasks moons
+    """
+    from bnnlab import tasks
+
+    if name is None:
+        made = {key: tasks.get(key) for key in tasks.names()}
+        rows = [
+            [key, str(task.inputs), str(task.classes), task.description]
+            for key, task in made.items()
+        ]
+        head = ["name", "inputs", "classes", ""]
+        click.echo(table([head, *rows], numbers=(1, 2)))
+        return
+    task = tasks.get(name)
+    click.echo(f"{task.title}: {task.description}")
+    click.echo(f"\nOptions (--task {name}:OPTION=VALUE,...):\n{options_table(type(task))}")
