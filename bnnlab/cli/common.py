@@ -46,12 +46,12 @@ def parse_value(text: str) -> Any:
 
 def options_table(kind: type[param.Parameterized]) -> str:
     """List the options of a scheme or a task: name, default, what is allowed, help."""
-    from bnnlab.options import options_of
+    from bnnlab.registry import option_names
 
     rows = [
         [f"  {name}", f"{kind.param[name].default}", _allowed(kind.param[name]),
          " ".join((kind.param[name].doc or "").split())]
-        for name in options_of(kind)
+        for name in option_names(kind)
     ]  # fmt: skip
     return table(rows) if rows else "  none"
 

@@ -34,10 +34,10 @@ def _setting_options() -> list[click.Option]:
 @cache
 def _network_options() -> list[click.Option]:
     from bnnlab.nn import networks
-    from bnnlab.options import options_of
+    from bnnlab.registry import option_names
 
     kinds = map(networks.parameters_of, networks.names())
-    found = {name: kind.param[name] for kind in kinds for name in options_of(kind)}
+    found = {name: kind.param[name] for kind in kinds for name in option_names(kind)}
     return [_option(parameter, name) for name, parameter in found.items()]
 
 

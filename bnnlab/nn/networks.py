@@ -7,8 +7,9 @@ import param
 import torch
 from torch import Tensor, nn
 
+from bnnlab import registry
 from bnnlab.nn.linear import Activation, BinarizedLinear
-from bnnlab.schemes.base import Scheme, checked
+from bnnlab.schemes.base import Scheme
 from bnnlab.schemes.full_precision import FullPrecision
 
 
@@ -164,10 +165,10 @@ def complete(spec: dict[str, Any]) -> dict[str, Any]:
     """
     name = spec.get("name", "mlp")
     kind = parameters_of(name)
-    chosen = checked(
+    chosen = registry.checked(
         kind, f"network {name!r}", {key: value for key, value in spec.items() if key != "name"}
     )
-    return {"name": name} | {key: getattr(chosen, key) for key in kind.param if key != "name"}
+    return {"name": name, **registry.options(chosen)}
 
 
 def build(

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bnnlab import registry
 from bnnlab.schemes.estimators import Estimator
 
 
@@ -59,27 +60,6 @@ def glorot_factor(layer: Any) -> float:
     return ((inputs + outputs) / 1.5) ** 0.5
 
 
-def checked(
-    kind: type[param.Parameterized], label: str, options: dict[str, Any]
-) -> param.Parameterized:
-    """Build `kind` from options.
-
-    Raises:
-        ValueError: an option is unknown (the message lists the known ones) or its value is not
-            allowed (the message gives the value and what is allowed).
-    """
-    known = [name for name in kind.param if name != "name"]
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        allowed = f"it takes {', '.join(known)}" if known else "it takes none"
-        raise ValueError(f"{label} has no option {', '.join(map(repr, unknown))}; {allowed}")
-    for name, value in options.items():
-        # True is 1 to Python; as a number of bits it is a mistake.
-        if isinstance(value, bool) and not isinstance(kind.param[name], param.Boolean):
-            raise ValueError(f"{label}: {name} does not accept {value!r}")
-    return kind(**options)
-
-
 class Scheme(param.Parameterized):
     """One published way of binarizing a network.
 
@@ -112,7 +92,7 @@ class Scheme(param.Parameterized):
 
     def options(self) -> dict[str, Any]:
         """Its hyper-parameters, by name: plain values that can be written as JSON."""
-        return {name: getattr(self, name) for name in self.param if name != "name"}
+        return registry.options(self)
 
     def attach(self, layer: Any) -> None:
         """Give a new layer the buffers this scheme keeps there (none)."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import param
 
-from bnnlab.options import options_of
+from bnnlab import registry
 
 # Called with bytes done and bytes in all while something is downloaded.
 Progress = Callable[[int, int], None]
@@ -47,7 +47,7 @@ class Task(param.Parameterized):
 
     def options(self) -> dict[str, Any]:
         """Its options by name: plain values that can be written as JSON."""
-        return {name: getattr(self, name) for name in options_of(self)}
+        return registry.options(self)
 
     def load(self, progress: Progress | None = None) -> Split:
         """Return the data, always split in the same way.
