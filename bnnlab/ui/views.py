@@ -1,25 +1,206 @@
-"""The views of a page: which one is open, with what options, and its live figures."""
+"""The views of a page: which one is open, with what options, and its live figures.
+
+Only the open view is drawn and kept up to date. Options are derived from the view's parameters.
+"""
 
 from pathlib import Path
 from typing import Any
 
+import panel as pn
+import param
+
+from bnnlab import figures
+from bnnlab.figures import Live
+from bnnlab.figures.view import layer_names
 from bnnlab.training.store import Log
 from bnnlab.ui.bench import Figures
 
+_ALL = "all layers"
+# Chosen elsewhere on the page, or not at all while training is watched.
+_HIDDEN = {"name", "lanes", "step"}
+
 
 class Views:
+    """The row of views, the options of each, and the figures of the one that is open.
+
+    Attributes:
+        pane: what is put on the page.
+        active: the name of the open view.
+        other_name: the saved comparison that this one is compared with, if any.
+    """
+
     def __init__(self):
         self.pane = Figures()
-        self.active = "curves"
-        self.other_name = None
+        self.active = figures.names()[0]
+        self.other_name: str | None = None
+        self._log: Log | None = None
+        self._other: Log | None = None
+        self._live: list[Live] = []
+        self._chosen: dict[str, dict[str, Any]] = {}
+        self._theme = "light"
+        self._measuring = False
+        self._drawn = False
 
-    def look_at(self, log): ...
-    def compare_with(self, name, folder): ...
-    def open(self, name): ...
-    def set(self, key, value): ...
-    def refresh(self): return False
-    def update(self): ...
-    def arguments(self): return {}
-    def close(self): ...
-    def to_form(self, measuring=False):
-        return {"tabs": [{"name": "curves", "title": "Curves"}], "active": "curves", "options": [], "caption": ""}
+    def look_at(self, log: Log) -> None:
+        """Show another comparison."""
+        self._log = log
+        if self.active not in self._offered():
+            self.active = self._offered()[0]
+        self._fit_layers(log)
+        self._draw()
+
+    def _fit_layers(self, log: Log) -> None:
+        layers = layer_names(log)
+        for chosen in self._chosen.values():
+            if any(name not in layers for name in chosen.get("layers") or []):
+                del chosen["layers"]
+
+    def compare_with(self, name: str | None, folder: Path | None) -> None:
+        """Show a saved comparison beside this one; None shows this one alone."""
+        self._other = None if folder is None else Log(folder)
+        self.other_name = name
+        self._draw()
+
+    def open(self, name: str) -> None:
+        """Open a view; a name that is not offered is ignored."""
+        if name in self._offered() and name != self.active:
+            self.active = name
+            self._draw()
+
+    def set(self, key: str, value: Any) -> None:
+        """Choose an option of the open view; what it does not take is ignored."""
+        kind = figures.kinds()[self.active]
+        if key not in kind.param or key in _HIDDEN:
+            return
+        if key == "layers":
+            value = None if value == _ALL else [value]
+        elif isinstance(kind.param[key], param.Integer) and isinstance(value, (str, float)):
+            value = int(value)
+        before = self._chosen.get(self.active, {})
+        self._chosen[self.active] = {**before, key: value}
+        try:
+            figures.get(self.active, **self.arguments())
+            self._redraw()
+        except (ValueError, TypeError):
+            self._chosen[self.active] = before
+
+    def theme(self, name: str) -> None:
+        """Draw in "light" or "dark"."""
+        if name != self._theme:
+            self._theme = name
+            for live in self._live:
+                live.theme(name)
+
+    def arguments(self) -> dict[str, Any]:
+        """The open view's options."""
+        chosen = dict(self._chosen.get(self.active, {}))
+        if "layers" in figures.kinds()[self.active].param and "layers" not in chosen:
+            assert self._log is not None
+            chosen["layers"] = [_telling_layer(self._log)]
+        return chosen
+
+    def refresh(self) -> bool:
+        """Read what was appended to the other comparison; return whether anything is new."""
+        return self._other is not None and self._other.refresh()
+
+    def update(self) -> None:
+        """Bring the figures up to date."""
+        for live in self._live:
+            live.update()
+
+    def close(self) -> None:
+        """Let the figures go."""
+        self._live = []
+        self.pane.clear()
+        self._log = self._other = None
+
+    def _draw(self) -> None:
+        self._redraw()
+
+    def _redraw(self) -> None:
+        if self._log is None:
+            return
+        view = figures.get(self.active, **self.arguments())
+        self._live = [Live(view, self._log, theme=self._theme)]
+        if self._other is not None:
+            self._live.append(Live(self._fitting(view, self._other), self._other, theme=self._theme))
+        self.pane.objects = [pn.pane.Bokeh(live.model) for live in self._live]
+
+    def _fitting(self, view: Any, log: Log) -> Any:
+        options = view.options()
+        if options.get("layers") and not set(options["layers"]) <= set(layer_names(log)):
+            options["layers"] = [_telling_layer(log)]
+        return figures.get(view.key, **options)
+
+    def _offered(self) -> list[str]:
+        plane = self._log is None or self._log.task["is_2d"]
+        return [name for name in figures.names() if plane or name != "boundary"]
+
+    def to_form(self, *, measuring: bool = False) -> dict[str, Any]:
+        """What the page needs to draw the tabs and the options."""
+        kinds = figures.kinds()
+        kind = kinds[self.active]
+        options = [] if self._log is None else self._options(kind)
+        if self.active == "cost":
+            options.append(
+                {
+                    "kind": "button",
+                    "key": "measure",
+                    "label": "Measuring …" if measuring else "Measure now",
+                    "disabled": measuring,
+                    "help": "",
+                }
+            )
+        return {
+            "tabs": [{"name": name, "title": kinds[name].title} for name in self._offered()],
+            "active": self.active,
+            "caption": kind.question,
+            "options": options,
+            "paired": self._other is not None,
+        }
+
+    def _options(self, kind: Any) -> list[dict[str, Any]]:
+        assert self._log is not None
+        view = figures.get(self.active, **self.arguments())
+        fields = []
+        for name in kind.param:
+            if name in _HIDDEN:
+                continue
+            parameter, value = kind.param[name], getattr(view, name)
+            field = {"key": name, "label": parameter.label, "help": parameter.doc or ""}
+            if name == "layers":
+                choices = [*layer_names(self._log), _ALL]
+                chosen = _ALL if value is None else value[0]
+                fields.append({**field, "label": "Layer", **_select(choices, chosen)})
+            elif name == "seed":
+                seeds = sorted({run.seed for run in self._log.runs})
+                if len(seeds) > 1:
+                    fields.append({**field, **_select(seeds, seeds[0] if value is None else value)})
+            elif isinstance(parameter, param.Boolean):
+                fields.append({**field, "kind": "switch", "value": value})
+            elif isinstance(parameter, param.Selector):
+                fields.append({**field, **_select(parameter.objects, value)})
+            elif isinstance(parameter, param.Number) and None not in (parameter.bounds or (None,)):
+                low, high = parameter.bounds
+                step = 1 if isinstance(parameter, param.Integer) else (high - low) / 100
+                fields.append(
+                    {**field, "kind": "range", "low": low, "high": high, "step": step, "value": value}
+                )
+        return fields
+
+
+def _select(choices: Any, chosen: Any) -> dict[str, Any]:
+    return {
+        "kind": "select",
+        "choices": [[str(choice), str(choice).replace("_", " ")] for choice in choices],
+        "value": str(chosen),
+    }
+
+
+def _telling_layer(log: Log) -> str:
+    """The layer that most lanes binarize: the one to look at first."""
+    counts = {name: 0 for name in layer_names(log)}
+    for run in log.runs:
+        for layer in run.layers:
+            counts[layer["name"]] += layer["binarized"]
+    return max(counts, key=lambda name: counts[name])

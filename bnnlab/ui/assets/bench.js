@@ -16,7 +16,7 @@ export function render({ model, el }) {
     h("header.rail-head", {}, h("h2", {}, "Settings"), iconButton("close", "Close settings", () => drawer(false), ".narrow")),
     form.element, restart.element)
   const shade = h("div.shade", { onclick: () => drawer(false) })
-  const root = h("div.bench", { tabindex: "-1" },
+  const root = h("div.app", { tabindex: "-1" },
     h("header.top", {}, h("span.brand", {}, "bnnlab"), library.element, busy, bar.element,
       h("div.right", {}, exportPart(send),
         iconButton("moon", "Light or dark", () => theme(!root.classList.contains("dark"), true)),

@@ -1,0 +1,197 @@
+"""The dashboard in a real browser, with the network cut."""
+
+import os
+import signal
+import time
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+LANES = ["Full precision", "BinaryConnect", "BWN", "BNN", "XNOR-Net", "DoReFa-Net", "LAB", "LAB2"]
+
+
+def field(tab, key):
+    return tab.page.locator(f"#f-{key}")
+
+
+def slow(tab):
+    """Keep a training from reaching its end while something else is looked at."""
+    tab.page.get_by_label("Speed in steps a second").select_option("20")
+
+
+def test_opens_without_a_network_and_trains_by_itself(tab):
+    tab.wait_for_step(1)
+    slow(tab)
+    assert [name.inner_text() for name in tab.page.locator(".lane .name").all()] == LANES
+    first = tab.wait_for_step(2)
+    assert tab.wait_for_step(first + 10) > first
+    canvas = tab.page.locator(".figures canvas").first
+    canvas.wait_for()
+    before = canvas.screenshot()
+    tab.wait_for_step(first + 40)
+    assert canvas.screenshot() != before
+
+
+def test_pause_holds_within_200_ms_then_single_step_and_reset(tab):
+    tab.wait_for_step(20)
+    tab.page.get_by_role("button", name="Pause").click()
+    time.sleep(0.2)
+    held = tab.step
+    time.sleep(0.6)
+    assert tab.step == held
+    tab.wait_for_state("paused")
+    tab.page.get_by_role("button", name="One step").click()
+    assert tab.wait_for_step(held + 1) == held + 1
+    tab.page.get_by_role("button", name="Play").click()
+    slow(tab)
+    tab.wait_for_step(held + 10)
+    tab.page.get_by_role("button", name="Reset").click()
+    _wait(lambda: tab.step < 10)
+    tab.wait_for_step(12)
+    tab.page.get_by_role("button", name="Stop").click()
+    tab.wait_for_state("stopped")
+
+
+def test_a_bad_value_is_refused_beside_its_field_with_the_range(tab):
+    tab.wait_for_step(1)
+    slow(tab)
+    width = field(tab, "network-width")
+    width.fill("0")
+    width.press("Enter")
+    message = tab.page.locator("#m-network-width")
+    message.wait_for()
+    assert message.inner_text() == "Enter a whole number from 1 to 4,096."
+    assert width.get_attribute("aria-invalid") == "true"
+    assert not tab.page.get_by_role("button", name="Restart with these settings").is_visible()
+    step = tab.step
+    tab.wait_for_step(step + 5)
+    width.fill("32")
+    width.press("Enter")
+    message.wait_for(state="hidden")
+    restart = tab.page.get_by_role("button", name="Restart with these settings")
+    restart.wait_for()
+    assert "width 128 → 32" in tab.page.locator(".restart p").inner_text()
+    restart.click()
+    restart.wait_for(state="hidden")
+    tab.wait_for_step(3)
+    assert width.input_value() == "32"
+
+
+def test_step_size_and_smoothing_act_at_once(tab, server):
+    tab.wait_for_step(5)
+    slow(tab)
+    rate = field(tab, "lr")
+    rate.fill("0.02")
+    rate.press("Enter")
+    changed = _wait(lambda: list(server.temporary.glob("**/changes.jsonl")))
+    assert '"lr": 0.02' in changed[0].read_text()
+    tab.page.get_by_role("button", name="Pause").click()
+    tab.wait_for_state("paused")
+    canvas = tab.page.locator(".figures canvas").first
+    time.sleep(0.5)
+    before = canvas.screenshot()
+    slider = tab.page.get_by_label("Smoothing")
+    slider.focus()
+    slider.press("End")
+    _wait(lambda: canvas.screenshot() != before)
+
+
+def test_every_view_opens(tab):
+    tab.wait_for_step(30)
+    slow(tab)
+    for view in tab.page.get_by_role("tab").all():
+        view.click()
+        tab.page.locator(f"[data-view={view.get_attribute('data-view')}][aria-selected=true]").wait_for()
+        tab.page.locator(".view").get_by_text("", exact=False).first.wait_for()
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize("kind", ["PDF", "SVG", "PNG", "HTML"])
+def test_a_figure_downloads_as_a_valid_file(open_tab, kind):
+    tab = open_tab()
+    tab.wait_for_step(30)
+    slow(tab)
+    tab.page.get_by_role("button", name="Export").click()
+    with tab.page.expect_download(timeout=60_000) as download:
+        tab.page.get_by_role("button", name=f"This view as {kind}").click()
+    path = download.value.path()
+    data = path.read_bytes()
+    if kind == "PDF":
+        assert data.startswith(b"%PDF-") and b"%%EOF" in data[-32:]
+    elif kind == "PNG":
+        assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    elif kind == "SVG":
+        assert ElementTree.fromstring(data).tag.endswith("svg")
+    else:
+        assert b"<html" in data[:2000].lower()
+
+
+def test_a_second_tab_is_independent(tab, open_tab):
+    tab.wait_for_step(5)
+    tab.page.get_by_role("button", name="Pause").click()
+    tab.wait_for_state("paused")
+    held = tab.step
+    other = open_tab()
+    other.wait_for_step(10)
+    assert tab.step == held
+    other.page.get_by_role("button", name="Pause").click()
+    tab.page.get_by_role("button", name="Play").click()
+    tab.wait_for_step(held + 5)
+
+
+def test_a_killed_trainer_is_reported_and_resumes(tab, server):
+    before = {process.pid for process in server.trainers()}
+    tab.wait_for_step(20)
+    slow(tab)
+    mine = [process for process in server.trainers() if process.pid not in before] or (
+        server.trainers()
+    )
+    os.kill(mine[-1].pid, signal.SIGKILL)
+    notice = tab.page.locator(".notice")
+    notice.get_by_text("A trainer died").wait_for()
+    step = tab.step
+    notice.get_by_role("button", name="Resume").click()
+    tab.wait_for_state("playing")
+    tab.wait_for_step(step + 5)
+    notice.wait_for(state="hidden")
+
+
+def test_a_comparison_is_named_reopened_and_downloaded(tab, server):
+    tab.wait_for_step(5)
+    slow(tab)
+    tab.page.get_by_role("button", name="Untitled").click()
+    name = tab.page.get_by_label("Name of this comparison")
+    name.fill("../outside")
+    name.press("Enter")
+    tab.page.locator(".library .message").get_by_text("cannot be a name").wait_for()
+    name.fill("first try")
+    name.press("Enter")
+    tab.page.locator(".name .title").get_by_text("first try").wait_for()
+    assert (server.library / "first try.bnnlab" / "comparison.json").is_file()
+    with tab.page.expect_download() as download:
+        tab.page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "first try.bnnlab.zip"
+    archive = download.value.path()
+    tab.page.locator("#library-file").set_input_files(
+        {"name": "sent.bnnlab.zip", "mimeType": "application/zip", "buffer": archive.read_bytes()}
+    )
+    tab.page.get_by_role("button", name="Open sent").click()
+    tab.page.locator(".name .title").get_by_text("sent").wait_for()
+    tab.wait_for_state("paused")
+
+
+def test_closing_pages_leaves_no_process_and_no_folder(server, open_tab):
+    tab = open_tab()
+    tab.wait_for_step(5)
+    assert server.trainers()
+    tab.close()
+    _wait(lambda: not server.trainers(), patience=40)
+    _wait(lambda: not list(server.temporary.glob("bnnlab-*")), patience=10)
+
+
+def _wait(condition, patience=10.0):
+    deadline = time.monotonic() + patience
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found

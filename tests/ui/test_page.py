@@ -1,0 +1,146 @@
+"""A page without a browser: what it does with messages, and that nothing of it stays behind."""
+
+import gc
+import threading
+import time
+import weakref
+
+import psutil
+import pytest
+from bokeh.client import pull_session
+from tornado.ioloop import IOLoop
+
+from bnnlab import Comparison
+from bnnlab.ui import page as pages
+from bnnlab.ui import serve
+from bnnlab.ui.page import Page
+
+SMALL = Comparison(
+    task="moons", network={"name": "mlp", "width": 8}, schemes=["full_precision", "bnn"], steps=5000
+)
+
+
+@pytest.fixture
+def page(tmp_path):
+    made = Page(comparison=SMALL, library=tmp_path / "library", autoplay=True)
+    yield made
+    made.close()
+    made._thread.shutdown(wait=True)
+
+
+def until(page, condition, patience=60.0):
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, (page.session.status(), page.bench.notice)
+        time.sleep(0.02)
+        page.tick()
+
+
+def trainers():
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and "bnnlab.training.worker" in child.cmdline()
+    ]
+
+
+def test_trains_pauses_steps_and_goes_on(page):
+    until(page, lambda: page.session.status().step > 3)
+    page.handle({"do": "pause"})
+    until(page, lambda: page.session.status().state == "paused")
+    time.sleep(0.3)
+    page.session.refresh()
+    held = page.session.log.step
+    page.handle({"do": "step"})
+    until(page, lambda: page.session.log.step == held + 1)
+    page.handle({"do": "set", "key": "lr", "value": "0.01"})
+    assert page.session.conductor.lr == 0.01
+    page.handle({"do": "set", "key": "lr", "value": "-1"})
+    assert "above 0" in page.bench.form["messages"]["lr"]
+    assert page.session.conductor.lr == 0.01
+    page.handle({"do": "play"})
+    until(page, lambda: page.session.log.step > held + 3)
+
+
+def test_messages_that_mean_nothing_are_dropped(page):
+    until(page, lambda: page.session.log is not None)
+    for message in (
+        {"do": "__init__"}, {"do": "close"}, {"do": "set", "key": "nothing", "value": 1},
+        {"do": "view", "name": "../x"}, {"do": "option", "key": "x", "value": {}},
+        {"do": "open", "name": "../../etc"}, {"do": "speed", "value": "fast"},
+        {"do": "scheme", "name": "os", "on": True}, {"do": "drawn", "frame": "1"},
+        {"do": "card", "lane": ["x"]}, {"do": "upload", "data": "!!"},
+        {"do": "export", "what": "all", "kind": "exe"},
+    ):
+        page.handle(message)
+    page.tick()
+    assert page.session.status().state in ("playing", "finished")
+
+
+def test_changes_that_need_a_restart_wait_for_it(page):
+    until(page, lambda: page.session.status().step > 1)
+    page.handle({"do": "set", "key": "network.width", "value": "16"})
+    assert page.bench.form["changes"] == ["width 8 → 16"]
+    assert page.session.comparison.network["width"] == 8
+    page.handle({"do": "restart"})
+    until(page, lambda: page.session.comparison.network["width"] == 16)
+    until(page, lambda: page.bench.form["changes"] == [] and page.session.status().step > 1)
+
+
+def test_a_card_explains_a_lane(page):
+    until(page, lambda: page.bench.lanes)
+    page.handle({"do": "card", "lane": "bnn"})
+    card = page.bench.card
+    assert card["title"] == "BNN" and "arXiv" in card["reference"]
+    assert all(equation["svg"].startswith("<svg") for equation in card["equations"])
+    page.handle({"do": "card", "lane": None})
+    assert page.bench.card == {}
+
+
+def test_closing_stops_the_trainers_deletes_the_folder_and_frees_the_page(tmp_path):
+    page = Page(comparison=SMALL, library=tmp_path)
+    until(page, lambda: page.session.status().step > 1)
+    folder = page.session.log.path
+    assert trainers() and folder.exists()
+    thread, gone = page._thread, weakref.ref(page)
+    page.close()
+    thread.shutdown(wait=True)
+    assert not trainers() and not folder.exists()
+    del page
+    gc.collect()
+    assert gone() is None
+
+
+def test_sessions_of_a_server_end_with_their_connection(tmp_path):
+    ready, made = threading.Event(), {}
+
+    def run():
+        server = serve.server(library=tmp_path, port=0)
+        made["server"], made["loop"] = server, IOLoop.current()
+        server.start()
+        made["loop"].add_callback(ready.set)
+        made["loop"].start()
+
+    before = len(pages.pages)
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(60)
+    server = made["server"]
+    sessions = [pull_session(url=f"http://127.0.0.1:{server.port}/") for _ in range(3)]
+    assert len(pages.pages) == before + 3
+    for session in sessions:
+        session.close()
+    del session, sessions
+    deadline = time.monotonic() + 90
+    while len(pages.pages) > before or trainers():
+        assert time.monotonic() < deadline, (len(pages.pages), trainers())
+        time.sleep(0.5)
+        gc.collect()
+
+    def stop():
+        server.stop()
+        made["loop"].stop()
+
+    made["loop"].add_callback(stop)
+    thread.join(30)
+    assert not thread.is_alive()
