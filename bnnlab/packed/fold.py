@@ -87,8 +87,8 @@ def _product(
         raise NotPackable(f"{name}: {linear.scheme.key} {why}")
     if kind != "real":
         raise NotPackable(f"{name}: real weights after a quantized activation are not supported")
-    weights = np.array(values.detach(), order="C")
-    bias = None if linear.bias is None else np.array(linear.bias.detach())
+    weights = np.ascontiguousarray(values.detach().numpy()).copy()
+    bias = None if linear.bias is None else linear.bias.detach().numpy().copy()
     return FloatProduct(weights, bias), lambda s: s
 
 
@@ -128,7 +128,7 @@ def _affine(chain: Chain, outputs: int, relu: bool) -> Affine:
 
 def _shared(values: Tensor) -> np.ndarray:
     """float32, only the first where all are the same."""
-    rounded = np.array(values.float())
+    rounded = values.float().numpy()
     return rounded[:1].copy() if (rounded == rounded[0]).all() else rounded
 
 

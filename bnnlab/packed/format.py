@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialize
 
 from bnnlab.packed import kernels
 from bnnlab.packed.errors import PackedFileError
@@ -69,7 +69,7 @@ def save(model: PackedModel, path: str | os.PathLike[str]) -> None:
     metadata = {"format": FORMAT, "version": VERSION, "network": json.dumps(layers)}
     aside = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
     try:
-        save_file(arrays, aside, metadata)
+        aside.write_bytes(serialize(arrays, metadata))
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "kernels"
-CASES = 250_000
+CASES = 200_000
 
 
 def find_cmake():

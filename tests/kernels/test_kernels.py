@@ -1,4 +1,4 @@
-"""Every kernel, on every instruction set, against plain numpy, over random and adversarial shapes."""
+"""Every kernel and instruction set against plain numpy, over random and adversarial shapes."""
 
 import numpy as np
 import pytest
