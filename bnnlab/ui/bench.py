@@ -7,6 +7,7 @@ from pathlib import Path
 
 import panel as pn
 import param
+from bokeh.models import Column, Model
 from panel.custom import Child, JSComponent
 
 _ASSETS = Path(__file__).parent / "assets"
@@ -33,6 +34,7 @@ class Bench(JSComponent):
     notice = param.Dict(default={})
     busy = param.String(default="")
     figures = Child(default=None)
+    embedded = param.Boolean(default=False)
 
     _esm = "\n".join(asset(f"{part}.js") for part in _PARTS)
     _stylesheets = [asset("bench.css")]
@@ -55,11 +57,17 @@ class Bench(JSComponent):
 
 
 class Figures(pn.Column):
-    """A grid of figures, as many columns as fit."""
-
-    _stylesheet = asset("figures.css")
+    """Grids of figures, one for each comparison shown, each as many columns wide as fit."""
 
     def __init__(self, **params):
-        super().__init__(
-            sizing_mode="stretch_width", stylesheets=[self._stylesheet], margin=0, **params
-        )
+        super().__init__(sizing_mode="stretch_width", margin=0, css_classes=["grids"],
+                         stylesheets=[asset("figures.css")], **params)
+
+    def put(self, grids: list[list[Model]]) -> None:
+        """Show figures, a list of them for each comparison."""
+        self.objects = [
+            pn.pane.Bokeh(Column(
+                children=models, sizing_mode="stretch_width", stylesheets=[asset("grid.css")],
+            ), sizing_mode="stretch_width", margin=0)
+            for models in grids
+        ]

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from bnnlab import schemes
+from bnnlab.tasks import TaskUnavailable
 from bnnlab.training.comparison import Comparison
+from bnnlab.training.conductor import Status
 from bnnlab.ui.bench import Bench
 from bnnlab.ui.cards import card, lead
 from bnnlab.ui.library import Library, Upload
@@ -53,6 +55,7 @@ class Page:
         comparison: the comparison to begin; by default digits with eight schemes.
         library: where comparisons are saved; by default `comparisons` in the current folder.
         autoplay: whether training begins by itself.
+        embedded: whether it is part of another page, a notebook's.
     """
 
     def __init__(
@@ -62,21 +65,28 @@ class Page:
         comparison: Comparison | None = None,
         library: str | Path | None = None,
         autoplay: bool = True,
+        embedded: bool = False,
     ):
         self.session = Session(Library(Path(library or "comparisons")))
         self.settings = Settings(comparison or Comparison(schemes=list(OPENING)))
-        self.views = Views()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bnnlab-page")
+        self._drawer = ThreadPoolExecutor(1, thread_name_prefix="bnnlab-draw")
         self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._frame = self._drawn = 0
         self._sent = 0.0
-        self._shown: tuple = ()
+        self._shown = Status("", 0, 0)
+        self._measuring = False
         self._stale = True
         self._upload: Upload | None = None
         self._notice: dict = {}
-        self._waiting = 0
+        self._busy: list[str] = []
         itself = weakref.proxy(self)
-        self.bench = Bench(lambda message: itself.handle(message), figures=self.views.pane)
+        self.views = Views(
+            lambda work, then: itself._later("Drawing", work, then, on=itself._drawer)
+        )
+        self.bench = Bench(
+            lambda message: itself.handle(message), figures=self.views.pane, embedded=embedded
+        )
         self._show_settings()
         self._show_library()
         if folder is None:
@@ -94,29 +104,38 @@ class Page:
         self.views.close()
         self._thread.submit(self.session.close)
         self._thread.shutdown(wait=False)
+        self._drawer.shutdown(wait=False, cancel_futures=True)
         if self._upload is not None:
             self._upload.forget()
 
     # Things that wait.
 
     def _later(
-        self, busy: str, work: Callable[[], Any], then: Callable[..., None] | None = None
+        self,
+        busy: str,
+        work: Callable[[], Any],
+        then: Callable[..., None] | None = None,
+        on: ThreadPoolExecutor | None = None,
     ) -> None:
-        """Do `work` on the page's thread, then `then` (with its result, if any) in a tick."""
-        self._waiting += 1
-        self.bench.busy = busy
-        future = self._thread.submit(work)
-        future.add_done_callback(lambda done: self._done.put(lambda: self._take(done, then)))
+        """Do `work` on a thread, then `then` (with its result, if any) in a tick."""
+        self._busy.append(busy)
+        self.bench.busy = f"{busy} …"
+        future = (on or self._thread).submit(work)
+        future.add_done_callback(lambda done: self._done.put(lambda: self._take(busy, done, then)))
 
-    def _take(self, done: Any, then: Callable[..., None] | None) -> None:
-        self._waiting -= 1
-        if not self._waiting:
-            self.bench.busy = ""
+    @property
+    def _waiting(self) -> bool:
+        """Whether trainers are being started or stopped, or something is being written."""
+        return any(busy != "Drawing" for busy in self._busy)
+
+    def _take(self, busy: str, done: Any, then: Callable[..., None] | None) -> None:
+        self._busy.remove(busy)
+        self.bench.busy = f"{self._busy[-1]} …" if self._busy else ""
         error = done.exception()
-        if isinstance(error, (ValueError, OSError)):
-            self._say(str(error), "bad")
-        elif error is not None:
-            raise error
+        if error is not None:
+            self._say(str(error) or type(error).__name__, "bad")
+            if not isinstance(error, (ValueError, OSError, TaskUnavailable)):
+                raise error
         elif then is not None:
             result = done.result()
             then() if result is None else then(result)
@@ -140,7 +159,7 @@ class Page:
             | {"title": _lane_title(log, lane)}
             for lane in log.lanes
         ]
-        self.bench.views = self.views.to_form()
+        self._show_views()
         self.bench.card = {}
         self._show_settings()
         self._show_library()
@@ -151,21 +170,25 @@ class Page:
         """Look at the store and draw what is new, if the last frame has been drawn."""
         while not self._done.empty():
             self._done.get()()
+        self._watch_measurement()
         now = time.monotonic()
         if self._frame > self._drawn and now - self._sent < _PATIENCE:
             return
         new = self.session.refresh()
         new = self.views.refresh() or new
+        if new or self._stale or self.session.status() != self._shown:
+            self._stale = False
+            self.views.update()
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw the numbers of this moment."""
         status = self.session.status()
-        shown = (status, self.session.measuring)
-        if not (new or self._stale or shown != self._shown):
-            return
-        if shown != self._shown:
-            self._show_status(status)
-        self._shown, self._stale = shown, False
-        self.views.update()
+        if status.state != self._shown.state:
+            self._show_state(status)
+        self._shown = status
         self._frame += 1
-        self._sent = now
+        self._sent = time.monotonic()
         rate = self.session.rate(status)
         self.bench.show(
             {
@@ -178,7 +201,7 @@ class Page:
             }
         )
 
-    def _show_status(self, status: Any) -> None:
+    def _show_state(self, status: Status) -> None:
         if status.state == "crashed":
             self._say(
                 f"A trainer died: {status.why}. Nothing recorded is lost; it can go on from its "
@@ -188,9 +211,18 @@ class Page:
             )
         elif self._notice.get("actions"):
             self._say("")
+
+    def _watch_measurement(self) -> None:
+        """Tell when a measurement ends, and how."""
+        if self._measuring == self.session.measuring:
+            return
+        self._measuring = self.session.measuring
         failed = self.session.measurement_failed()
         if failed:
             self._say(f"The packed networks could not be measured: {failed}", "bad")
+        self._show_views()
+
+    def _show_views(self) -> None:
         self.bench.views = self.views.to_form(measuring=self.session.measuring)
 
     def _lanes(self) -> list[dict[str, Any]]:
@@ -227,6 +259,7 @@ class Page:
             action(self, message)
             if message["do"] != "drawn":
                 self._stale = True
+                self._draw()  # the effect of a click does not wait for a frame
 
     def _do_drawn(self, message: dict) -> None:
         frame = message.get("frame")
@@ -235,7 +268,6 @@ class Page:
 
     def _do_ready(self, message: dict) -> None:
         self._drawn = self._frame
-        self._shown = ()
 
     def _do_play(self, message: dict) -> None:
         conductor = self.session.conductor
@@ -298,11 +330,14 @@ class Page:
 
     def _do_view(self, message: dict) -> None:
         self.views.open(str(message.get("name")))
-        self.bench.views = self.views.to_form(measuring=self.session.measuring)
+        self._show_views()
 
     def _do_option(self, message: dict) -> None:
         self.views.set(str(message.get("key")), message.get("value"))
-        self.bench.views = self.views.to_form(measuring=self.session.measuring)
+        self._show_views()
+
+    def _do_theme(self, message: dict) -> None:
+        self.views.theme("dark" if message.get("dark") is True else "light")
 
     def _do_card(self, message: dict) -> None:
         log, lane = self.session.log, message.get("lane")
@@ -342,7 +377,7 @@ class Page:
             self._show_library(message=str(error))
             return
         self.views.compare_with(name if folder else None, folder)
-        self.bench.views = self.views.to_form()
+        self._show_views()
         self._show_library()
 
     def _do_download(self, message: dict) -> None:

@@ -3,10 +3,11 @@
 Only the open view is drawn and kept up to date. Options are derived from the view's parameters.
 """
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import panel as pn
 import param
 
 from bnnlab import figures
@@ -20,8 +21,16 @@ _ALL = "all layers"
 _HIDDEN = {"name", "lanes", "step"}
 
 
+# HoloViews keeps styles in tables of its own: one view is drawn at a time, whoever asks.
+_drawing = threading.Lock()
+
+
 class Views:
     """The row of views, the options of each, and the figures of the one that is open.
+
+    Args:
+        later: does work off the server's loop, then hands its result to a function on it:
+            `later(work, then)`.
 
     Attributes:
         pane: what is put on the page.
@@ -29,31 +38,28 @@ class Views:
         other_name: the saved comparison that this one is compared with, if any.
     """
 
-    def __init__(self):
+    def __init__(self, later: Callable[[Callable[[], Any], Callable[[Any], None]], None]):
         self.pane = Figures()
         self.active = figures.names()[0]
         self.other_name: str | None = None
+        self._later = later
         self._log: Log | None = None
         self._other: Log | None = None
         self._live: list[Live] = []
         self._chosen: dict[str, dict[str, Any]] = {}
         self._theme = "light"
-        self._measuring = False
-        self._drawn = False
+        self._asked = 0
 
     def look_at(self, log: Log) -> None:
         """Show another comparison."""
         self._log = log
         if self.active not in self._offered():
             self.active = self._offered()[0]
-        self._fit_layers(log)
-        self._draw()
-
-    def _fit_layers(self, log: Log) -> None:
         layers = layer_names(log)
         for chosen in self._chosen.values():
             if any(name not in layers for name in chosen.get("layers") or []):
                 del chosen["layers"]
+        self._draw()
 
     def compare_with(self, name: str | None, folder: Path | None) -> None:
         """Show a saved comparison beside this one; None shows this one alone."""
@@ -70,26 +76,26 @@ class Views:
     def set(self, key: str, value: Any) -> None:
         """Choose an option of the open view; what it does not take is ignored."""
         kind = figures.kinds()[self.active]
-        if key not in kind.param or key in _HIDDEN:
+        if key not in kind.param or key in _HIDDEN or self._log is None:
             return
         if key == "layers":
             value = None if value == _ALL else [value]
-        elif isinstance(kind.param[key], param.Integer) and isinstance(value, (str, float)):
-            value = int(value)
+        elif isinstance(kind.param[key], param.Integer) and isinstance(value, str):
+            value = int(value) if value.isdecimal() else value
         before = self._chosen.get(self.active, {})
         self._chosen[self.active] = {**before, key: value}
         try:
-            figures.get(self.active, **self.arguments())
-            self._redraw()
+            figures.get(self.active, **self.arguments()).panels(self._log)
         except (ValueError, TypeError):
             self._chosen[self.active] = before
+            return
+        self._draw()
 
     def theme(self, name: str) -> None:
         """Draw in "light" or "dark"."""
-        if name != self._theme:
-            self._theme = name
-            for live in self._live:
-                live.theme(name)
+        self._theme = name
+        for live in self._live:
+            live.set_theme(name)
 
     def arguments(self) -> dict[str, Any]:
         """The open view's options."""
@@ -110,21 +116,44 @@ class Views:
 
     def close(self) -> None:
         """Let the figures go."""
+        self._asked += 1
         self._live = []
         self.pane.clear()
         self._log = self._other = None
 
     def _draw(self) -> None:
-        self._redraw()
-
-    def _redraw(self) -> None:
+        """Show the open view: by patching what is drawn where that will do, else anew."""
         if self._log is None:
             return
+        self._asked += 1
         view = figures.get(self.active, **self.arguments())
-        self._live = [Live(view, self._log, theme=self._theme)]
+        wanted = [(view, self._log)]
         if self._other is not None:
-            self._live.append(Live(self._fitting(view, self._other), self._other, theme=self._theme))
-        self.pane.objects = [pn.pane.Bokeh(live.model) for live in self._live]
+            wanted.append((self._fitting(view, self._other), self._other))
+        if len(wanted) == len(self._live) and all(
+            map(_fits, self._live, *zip(*wanted, strict=True))
+        ):
+            for live, (view, log) in zip(self._live, wanted, strict=True):
+                live.view, live.log = view, log
+                live.update()
+            return
+        self._live = []
+        self.pane.clear()
+        asked, theme = self._asked, self._theme
+
+        def work() -> list[Live]:
+            with _drawing:
+                return [Live(view, log, theme) for view, log in wanted]
+
+        self._later(work, lambda drawn: self._put(asked, drawn))
+
+    def _put(self, asked: int, drawn: list[Live]) -> None:
+        if asked != self._asked:
+            return  # another view was opened meanwhile
+        self._live = drawn
+        for live in drawn:
+            live.set_theme(self._theme)
+        self.pane.put([[panel.model for panel in live.panels] for live in drawn])
 
     def _fitting(self, view: Any, log: Log) -> Any:
         options = view.options()
@@ -176,6 +205,14 @@ class Views:
                 seeds = sorted({run.seed for run in self._log.runs})
                 if len(seeds) > 1:
                     fields.append({**field, **_select(seeds, seeds[0] if value is None else value)})
+            elif name == "batch":
+                sizes = sorted(
+                    {row["batch"] for run in self._log.runs for row in (run.cost or {}).get("batches", [])}
+                )
+                if sizes:
+                    fields.append({**field, **_select(sizes, value)})
+            elif isinstance(parameter, param.ListSelector):
+                continue
             elif isinstance(parameter, param.Boolean):
                 fields.append({**field, "kind": "switch", "value": value})
             elif isinstance(parameter, param.Selector):
@@ -204,3 +241,21 @@ def _telling_layer(log: Log) -> str:
         for layer in run.layers:
             counts[layer["name"]] += layer["binarized"]
     return max(counts, key=lambda name: counts[name])
+
+
+def _fits(live: Live, view: Any, log: Log) -> bool:
+    """Whether what is drawn can show a view of a log by being patched."""
+    if live.view.key != view.key or _lanes(live.log) != _lanes(log):
+        return False
+    drawn, wanted = live.view.panels(live.log), view.panels(log)
+    return [_shape(panel) for panel in drawn] == [_shape(panel) for panel in wanted]
+
+
+def _lanes(log: Log) -> list[tuple]:
+    return [(run.lane, run.seed, run.description["color"]) for run in log.runs]
+
+
+def _shape(panel: Any) -> tuple:
+    fixed = (panel.lane, panel.x_log, panel.y_log, panel.x_axis, panel.y_axis, panel.ticks)
+    words = (panel.x_label, panel.y_label, panel.height, panel.share, panel.hover)
+    return (*fixed, *words, [type(mark) for mark in panel.marks])

@@ -16,7 +16,7 @@ export function render({ model, el }) {
     h("header.rail-head", {}, h("h2", {}, "Settings"), iconButton("close", "Close settings", () => drawer(false), ".narrow")),
     form.element, restart.element)
   const shade = h("div.shade", { onclick: () => drawer(false) })
-  const root = h("div.app", { tabindex: "-1" },
+  const root = h(`div.app${model.embedded ? ".embedded" : ""}`, { tabindex: "-1" },
     h("header.top", {}, h("span.brand", {}, "bnnlab"), library.element, busy, bar.element,
       h("div.right", {}, exportPart(send),
         iconButton("moon", "Light or dark", () => theme(!root.classList.contains("dark"), true)),
@@ -29,18 +29,12 @@ export function render({ model, el }) {
     if (open) rail.querySelector("input, select, button").focus()
   }
 
-  // Figures are drawn on canvases in the page's colours: they read them again when they repaint.
+  // The server recolours the figures, which are drawn on canvases.
   function theme(dark, chosen) {
     root.classList.toggle("dark", dark)
-    document.documentElement.classList.toggle("bnnlab-dark", dark)
+    if (!model.embedded) document.documentElement.classList.toggle("bnnlab-dark", dark)
     if (chosen) localStorage.setItem("bnnlab-theme", dark ? "dark" : "light")
     send({ do: "theme", dark })
-    requestAnimationFrame(() => window.Bokeh?.index?.roots?.forEach?.(repaint))
-  }
-
-  function repaint(view) {
-    view.request_paint?.("everything")
-    for (const child of view.children?.() ?? view.child_views ?? []) repaint(child)
   }
 
   const kept = localStorage.getItem("bnnlab-theme")
@@ -74,7 +68,10 @@ export function render({ model, el }) {
     if (data.type === "file") return deliver(data)
     bar.update(data)
     lanes.update(data.lanes)
-    requestAnimationFrame(() => send({ do: "drawn", frame: data.frame }))
+    requestAnimationFrame(() => {
+      root.dataset.frame = data.frame
+      send({ do: "drawn", frame: data.frame })
+    })
   })
 
   root.addEventListener("keydown", (event) => keys(event))
