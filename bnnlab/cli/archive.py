@@ -25,6 +25,6 @@ def command(comparison, out) -> None:
     """
     from bnnlab.training.archive import archive
 
-    target = out or comparison.with_name(f"{comparison.name}.zip")
-    path = archive(comparison, target)
+    folder = comparison.resolve()
+    path = archive(folder, out or folder.with_name(f"{folder.name}.zip"))
     click.echo(f"{path}: {path.stat().st_size:,} bytes")

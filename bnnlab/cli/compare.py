@@ -147,7 +147,7 @@ def _described(given: dict[str, Any]) -> Any:
 
 def _seeds(text: str) -> int | list[int]:
     try:
-        seeds = [int(part) for part in text.split(",")]
+        seeds = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise ValueError(
             f"--seeds is {text!r}; give how many (3), or which with a comma (0,1,7 or 5,)"
