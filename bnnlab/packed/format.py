@@ -58,18 +58,22 @@ _KEYS = {"name", "inputs", "outputs", "weights", "bias", "activation"}
 _DTYPES = {"F32": np.float32, "I32": np.int32, "U32": np.uint32}
 
 
-def save(model: PackedModel, path: str | os.PathLike[str]) -> None:
-    """Write a packed network, aside first and then in one move."""
-    layers = [_describe(layer) for layer in model.layers]
+def dump(model: PackedModel) -> bytes:
+    """A packed network as the bytes of its file."""
     arrays = {
         f"{layer.name}.{key}": array
         for layer in model.layers
         for key, array in layer.arrays().items()
     }
-    metadata = {"format": FORMAT, "version": VERSION, "network": json.dumps(layers)}
+    network = json.dumps([_describe(layer) for layer in model.layers])
+    return serialize(arrays, {"format": FORMAT, "version": VERSION, "network": network})
+
+
+def save(model: PackedModel, path: str | os.PathLike[str]) -> None:
+    """Write a packed network, aside first and then in one move."""
     aside = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
     try:
-        aside.write_bytes(serialize(arrays, metadata))
+        aside.write_bytes(dump(model))
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -41,6 +41,11 @@ class SignProduct:
             return kernels.xnor_matmul(x[0], self.panels, self.outputs, self.inputs)
         return kernels.planes_matmul(x, self.panels, self.ones, self.inputs)
 
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of the weights in a file: rows padded to words."""
+        return 4 * self.outputs * kernels.words(self.inputs)
+
     def describe(self) -> str:
         """In words."""
         return f"1-bit weights x {self.kind}"
@@ -76,6 +81,11 @@ class FloatProduct:
         bias = None if self.bias is None else torch.from_numpy(self.bias)
         weights = torch.from_numpy(self.weights)
         return torch.nn.functional.linear(torch.from_numpy(x), weights, bias).numpy()
+
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of the weights."""
+        return self.weights.nbytes
 
     def describe(self) -> str:
         """In words."""

@@ -80,6 +80,12 @@ class PackedModel:
         """The bytes of all arrays in its file (the file adds a description of a few hundred)."""
         return sum(array.nbytes for layer in self.layers for array in layer.arrays().values())
 
+    @property
+    def other_32bit(self) -> int:
+        """How many 32-bit numbers its file holds beside the weights: thresholds, scales, biases."""
+        weights = sum(layer.product.weight_bytes for layer in self.layers)
+        return (self.payload - weights) // 4
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as a safetensors file, which `bnnlab.load_packed` reads."""
         from bnnlab.packed.format import save

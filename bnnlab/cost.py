@@ -1,0 +1,205 @@
+"""What the networks of a comparison cost: counted, and measured on this machine.
+
+    python -m bnnlab.cost digits.bnnlab [--lane LANE] [--run ID]
+
+packs each run's last checkpoint, times it beside PyTorch with one thread, compares predictions over
+the task's whole test set, and writes `cost.json` into the run's folder. `measure` does so in a
+process of its own.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnnlab.training import checkpoint, files, store
+
+BATCHES = (1, 100)
+
+
+def measure(
+    folder: str | os.PathLike[str], run_ids: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Measure runs of a comparison in a process of its own, with one thread.
+
+    Args:
+        folder: the comparison's folder.
+        run_ids: which runs; by default all that have a checkpoint.
+
+    Returns:
+        By run id, what was written to its `cost.json`.
+
+    Raises:
+        RuntimeError: the process failed; the message is what it said last.
+    """
+    wanted = [argument for run_id in run_ids or [] for argument in ("--run", run_id)]
+    done = subprocess.run(
+        [sys.executable, "-m", "bnnlab.cost", os.fspath(folder), *wanted],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise RuntimeError(said[-1] if said else f"it ended with status {done.returncode}")
+    log = store.open(folder)
+    return {
+        run.id: run.cost
+        for run in log.runs
+        if run.cost is not None and (run_ids is None or run.id in run_ids)
+    }
+
+
+def measure_run(log: store.Log, run: store.RunLog, test_x: np.ndarray) -> dict[str, Any]:
+    """Measure one run in this process and write its `cost.json`.
+
+    Args:
+        log: the comparison.
+        run: the run; it must have a checkpoint.
+        test_x: float32 (samples, inputs), the task's test set.
+
+    Returns:
+        The record: "step", the counts, "isa", "threads", "machine", "batches" of timings, memory
+        and how many predictions agree; or with "not_packable", the reason, and the counts alone.
+    """
+    import torch
+
+    import bnnlab
+    from bnnlab.packed import NotPackable
+    from bnnlab.packed.benchmark import machine
+
+    saved = checkpoint.read(run.folder)
+    if saved is None:
+        raise ValueError(f"{run.id} has no checkpoint yet")
+    model: Any = log.model(run.lane, run.seed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        record = {"step": saved.step, "machine": machine(), "threads": 1} | _counts(model)
+        try:
+            packed = bnnlab.pack(model)
+        except NotPackable as error:
+            record["not_packable"] = str(error)
+        else:
+            record |= _measured(model, packed, test_x)
+    finally:
+        torch.set_num_threads(threads)
+    files.write_json(run.folder / "cost.json", record)
+    return record
+
+
+def _counts(model: Any) -> dict[str, Any]:
+    """What can be said of a network without running it."""
+    from bnnlab.nn import summary
+
+    counted = summary(model)
+    total = counted.total
+    return {
+        "weights_1bit": total.weights_1bit,
+        "weights_32bit": total.weights_32bit,
+        "other_32bit": total.other_32bit,
+        "bytes_float32": counted.bytes_float32,
+        "memory_float32_bytes": counted.bytes_float32,
+        "macs": {
+            "xnor": total.macs_xnor,
+            "sign_float": total.macs_sign_float,
+            "float": total.macs_float,
+        },
+    }
+
+
+def _measured(model: Any, packed: Any, test_x: np.ndarray) -> dict[str, Any]:
+    """Sizes of the packed network, its times beside PyTorch's, and its predictions."""
+    from bnnlab.packed import kernels
+    from bnnlab.packed.benchmark import compare
+    from bnnlab.packed.format import dump
+
+    batches = []
+    for batch in BATCHES:
+        x = np.ascontiguousarray(np.resize(test_x, (batch, test_x.shape[1])))
+        times = compare(model, packed, x)
+        named = {f"{name}_s": times.get(name) for name in ("packed", "packing", "torch", "onednn")}
+        batches.append({"batch": batch} | named)
+    return {
+        "other_32bit": packed.other_32bit,
+        "bytes_packed": len(dump(packed)),
+        "memory_packed_bytes": packed.nbytes,
+        "isa": kernels.isa(),
+        "batches": batches,
+    } | _predictions(model, packed, test_x)
+
+
+def _predictions(model: Any, packed: Any, test_x: np.ndarray) -> dict[str, Any]:
+    import torch
+
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(test_x)).numpy()
+    scores = packed(test_x)
+    difference = float(np.abs(scores - expected).max() / max(np.abs(expected).max(), 1e-30))
+    return {
+        "predictions": len(test_x),
+        "predictions_equal": int((scores.argmax(1) == expected.argmax(1)).sum()),
+        "max_relative_difference": difference,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the runs that the command line names, and say what was found."""
+    parser = argparse.ArgumentParser(prog="python -m bnnlab.cost", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a comparison's folder")
+    parser.add_argument("--lane", action="append", help="only this lane (may be repeated)")
+    parser.add_argument("--run", action="append", help="only this run id (may be repeated)")
+    options = parser.parse_args(arguments)
+    try:
+        _measure_all(options)
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"{error}")
+
+
+def _measure_all(options: argparse.Namespace) -> None:
+    from bnnlab import tasks
+    from bnnlab.packed import kernels
+
+    kernels.require()
+    log = store.open(options.folder)
+    for lane in options.lane or []:
+        log.run(lane)  # raises for one that is not there
+    unknown = set(options.run or []) - {run.id for run in log.runs}
+    if unknown:
+        ids = ", ".join(run.id for run in log.runs)
+        raise ValueError(f"no run {', '.join(sorted(unknown))}; the runs are {ids}")
+    runs = [
+        run
+        for run in log.runs
+        if (not options.lane or run.lane in options.lane)
+        and (not options.run or run.id in options.run)
+        and checkpoint.read(run.folder) is not None
+    ]
+    if not runs:
+        raise ValueError(f"{log.path} has no checkpoint to measure yet")
+    test_x = tasks.get(**log.comparison["task"]).load().test_x
+    for run in runs:
+        print(_line(run, measure_run(log, run, test_x)), flush=True)
+
+
+def _line(run: store.RunLog, record: dict[str, Any]) -> str:
+    """A run's result in a line."""
+    if "not_packable" in record:
+        return f"{run.id}  not packable: {record['not_packable']}"
+    parts = [f"{run.id}  {record['bytes_packed']:,} of {record['bytes_float32']:,} bytes"]
+    for batch in record["batches"]:
+        us = [batch[f"{name}_s"]["median"] * 1e6 for name in ("packed", "torch", "onednn")]
+        parts.append("batch {}: packed {:.0f}, torch {:.0f}, oneDNN {:.0f} us".format(
+            batch["batch"], *us))  # fmt: skip
+    parts.append(f"{record['predictions_equal']} of {record['predictions']} predictions equal")
+    return ", ".join(parts)
+
+
+if __name__ == "__main__":
+    main()
