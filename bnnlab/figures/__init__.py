@@ -1,0 +1,54 @@
+"""Figures: what a log records, drawn. `bnnlab.figures.weights(log)` and its siblings.
+
+Each view is called with a log and its options and returns a HoloViews element, which renders
+through Bokeh and matplotlib alike; `bnnlab.export` writes it to a file; `Live` draws it once on a
+page and keeps it up to date.
+"""
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from bnnlab.figures import views
+from bnnlab.figures.view import View
+from bnnlab.registry import checked, discover
+
+__all__ = ["Live", "View", "get", "kinds", "names", "sheet"]
+
+
+@cache
+def kinds() -> dict[str, type[View]]:
+    """Every view's class by name, in the order to show them in."""
+    found = sorted(discover(views, View), key=lambda kind: (kind.order, kind.key))
+    return {kind.key: kind for kind in found}
+
+
+def names() -> list[str]:
+    """The names of the views."""
+    return list(kinds())
+
+
+def get(name: str, **options: Any) -> View:
+    """Return a view by name, with its options.
+
+    Raises ValueError for an unknown view, an unknown option or a value that is not allowed; the
+    message lists what there is.
+    """
+    if name not in kinds():
+        raise ValueError(f"no view is called {name!r}; there are {', '.join(kinds())}")
+    return checked(kinds()[name], f"view {name!r}", options)
+
+
+def __getattr__(name: str) -> Any:
+    # Views need no plotting library to be listed; drawing one does.
+    if name == "Live":
+        return import_module("bnnlab.figures.live").Live
+    if name == "sheet":
+        return import_module("bnnlab.figures.compose").sheet
+    if name in names():
+        return get(name)
+    raise AttributeError(f"module 'bnnlab.figures' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*__all__, *names()])

@@ -1,0 +1,185 @@
+"""The few kinds of mark every figure is drawn with, and the panel that holds them.
+
+A view says what is drawn as panels of marks: plain numbers, no plotting library. `elements` turns
+them into HoloViews elements, `live` writes their newer numbers into the sources already drawn. The
+marks of a panel are therefore always the same ones in the same order, with empty arrays where
+nothing is known yet.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Color = str  # "#rrggbb", or a role that the theme resolves: "ink", "muted", "faint", "accent"
+
+
+def _floats(values) -> np.ndarray:
+    return np.asarray(values, dtype=np.float32)
+
+
+@dataclass
+class Line:
+    """A curve; `label` is what a tooltip calls it."""
+
+    x: np.ndarray
+    y: np.ndarray
+    color: Color
+    dash: str = "solid"
+    width: float = 1.4
+    label: str = ""
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the numbers it draws, by name."""
+        return {"x": _floats(self.x), "y": _floats(self.y)}
+
+
+@dataclass
+class Band:
+    """The area between two curves."""
+
+    x: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    color: Color
+    alpha: float = 0.16
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the numbers it draws, by name."""
+        return {"x": _floats(self.x), "low": _floats(self.low), "high": _floats(self.high)}
+
+
+def steps(edges: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the outline x, y of a histogram with `len(edges) == len(heights) + 1`."""
+    return np.repeat(edges, 2)[1:-1], np.repeat(heights, 2)
+
+
+@dataclass
+class Spikes:
+    """Vertical lines from zero to a height."""
+
+    x: np.ndarray
+    height: np.ndarray
+    color: Color
+    dash: str = "solid"
+    width: float = 1.0
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the numbers it draws, by name."""
+        return {"x": _floats(self.x), "y": _floats(self.height)}
+
+
+@dataclass
+class Points:
+    """Markers."""
+
+    x: np.ndarray
+    y: np.ndarray
+    color: Color
+    marker: str = "circle"
+    size: float = 6.0
+    filled: bool = True
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the numbers it draws, by name."""
+        return {"x": _floats(self.x), "y": _floats(self.y)}
+
+
+@dataclass
+class Text:
+    """Words at points."""
+
+    x: np.ndarray
+    y: np.ndarray
+    text: list[str]
+    color: Color = "muted"
+    align: str = "left"
+    baseline: str = "middle"
+    size: float = 1.0  # times the theme's small size
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return what it writes where, by name."""
+        return {
+            "x": _floats(self.x),
+            "y": _floats(self.y),
+            "text": np.asarray(self.text, dtype=object),
+        }
+
+
+class Empty(Text):
+    """What a panel says while it has nothing to draw."""
+
+
+@dataclass
+class Image:
+    """A grid of small integers, each drawn in its colour; row 0 is the lowest.
+
+    Attributes:
+        values: uint8 (rows, columns), indices into `palette`.
+        extent: x0, x1, y0, y1.
+        palette: the colours, or the name of one of the theme's palettes.
+    """
+
+    values: np.ndarray
+    extent: tuple[float, float, float, float]
+    palette: str
+    levels: int
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the grid and where it lies, by name."""
+        return {
+            "image": np.asarray(self.values, dtype=np.uint8),
+            "extent": np.asarray(self.extent, dtype=np.float64),
+        }
+
+
+Mark = Line | Band | Spikes | Points | Text | Image
+
+
+@dataclass
+class Panel:
+    """One small picture: axes and marks.
+
+    Attributes:
+        lane, title: what it shows; panels with the same two stand beside each other.
+        heading: what is written above it.
+        x_range, y_range: the visible range of each axis.
+        empty: said in the middle while there is nothing to draw; "" once there is.
+        share: its width relative to those it stands beside.
+        height: in pixels on the page.
+        section, row: on a sheet, what begins with it, and which row it stands in.
+        ticks: positions and labels of the y axis, where it names things.
+    """
+
+    lane: str
+    title: str
+    heading: str
+    marks: list
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    color: Color = "ink"
+    x_label: str = ""
+    y_label: str = ""
+    x_log: bool = False
+    y_log: bool = False
+    x_axis: bool = True
+    y_axis: bool = False
+    empty: str = ""
+    hover: list = field(default_factory=list)
+    share: float = 1.0
+    height: int = 130
+    section: str = ""
+    row: int | None = None
+    ticks: list[tuple[float, str]] = field(default_factory=list)
+
+    def __post_init__(self):
+        if self.marks and isinstance(self.marks[-1], Empty):
+            return
+        middle = [_middle(self.x_range, self.x_log)], [_middle(self.y_range, self.y_log)]
+        words = [self.empty] if self.empty else []
+        said = Empty(*(middle if words else ([], [])), words, align="center")
+        self.marks = [*self.marks, said]
+
+
+def _middle(limits, log):
+    low, high = limits
+    return float(np.sqrt(low * high)) if log else (low + high) / 2

@@ -1,0 +1,147 @@
+"""Figures on the page: panels as Bokeh figures, their style, and what their sources hold."""
+
+import numpy as np
+from bokeh.models import (
+    BasicTicker,
+    ColumnDataSource,
+    FixedTicker,
+    HoverTool,
+    LinearColorMapper,
+    LogTicker,
+    Range1d,
+)
+from bokeh.models import glyphs
+from bokeh.plotting import figure as new_figure
+
+from bnnlab.figures import theme
+from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
+
+
+def source_data(mark) -> dict[str, object]:
+    """Return the data of the source that draws a mark."""
+    c = mark.columns()
+    if isinstance(mark, Band):
+        # One closed outline: there along the upper edge, back along the lower.
+        return {
+            "x": np.concatenate([c["x"], c["x"][::-1]]),
+            "y": np.concatenate([c["high"], c["low"][::-1]]),
+        }
+    if isinstance(mark, Spikes):
+        return {"x": c["x"], "y0": np.zeros_like(c["x"]), "y1": c["y"]}
+    if isinstance(mark, Text):
+        return {"x": c["x"], "y": c["y"], "text": list(mark.text)}
+    if isinstance(mark, Image):
+        x0, x1, y0, y1 = mark.extent
+        image = np.ascontiguousarray(c["image"])
+        return {"image": [image], "x": [x0], "y": [y0], "dw": [x1 - x0], "dh": [y1 - y0]}
+    return {"x": c["x"], "y": c["y"]}
+
+
+def style(mark, look) -> dict[str, object]:
+    """Return the properties of the glyph that draws a mark, HoloViews' Bokeh options as well."""
+    if isinstance(mark, Text):
+        return dict(
+            text_color=look(mark.color, words=True), text_align=mark.align,
+            text_baseline=mark.baseline, text_font=theme.SANS,
+            text_font_size=f"{theme.SMALL * mark.size:g}px",
+        )  # fmt: skip
+    if isinstance(mark, Image):
+        return {}
+    color = look(mark.color)
+    if isinstance(mark, Band):
+        return dict(fill_color=color, fill_alpha=mark.alpha, line_color=None)
+    if isinstance(mark, Points):
+        return dict(marker=mark.marker, size=mark.size, line_color=color, line_width=1,
+                    fill_color=color if mark.filled else None)  # fmt: skip
+    return dict(line_color=color, line_dash=mark.dash, line_width=mark.width)
+
+
+def _glyph(mark, look):
+    looks = style(mark, look)
+    if isinstance(mark, Line):
+        return glyphs.Line(x="x", y="y", line_join="round", **looks)
+    if isinstance(mark, Band):
+        return glyphs.Patch(x="x", y="y", **looks)
+    if isinstance(mark, Spikes):
+        return glyphs.Segment(x0="x", x1="x", y0="y0", y1="y1", **looks)
+    if isinstance(mark, Points):
+        return glyphs.Scatter(x="x", y="y", **looks)
+    if isinstance(mark, Text):
+        return glyphs.Text(x="x", y="y", text="text", **looks)
+    mapper = LinearColorMapper(palette=look.palette(mark), low=-0.5, high=mark.levels - 0.5)
+    return glyphs.Image(image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper)
+
+
+def draw(panel: Panel, look):
+    """Return a panel as a Bokeh figure, and its renderers in the order of the panel's marks."""
+    figure = new_figure(
+        x_axis_type="log" if panel.x_log else "linear",
+        y_axis_type="log" if panel.y_log else "linear",
+        x_range=Range1d(*panel.x_range), y_range=Range1d(*panel.y_range), title=panel.heading,
+        toolbar_location=None, tools="",
+    )  # fmt: skip
+    drawn = [
+        figure.add_glyph(
+            ColumnDataSource(source_data(mark)), _glyph(mark, look),
+            name=getattr(mark, "label", None) or None,
+        )
+        for mark in panel.marks
+    ]  # fmt: skip
+    figure.xaxis[0].axis_label, figure.yaxis[0].axis_label = panel.x_label, panel.y_label
+    if panel.hover:
+        figure.add_tools(
+            HoverTool(
+                renderers=[r for r, m in zip(drawn, panel.marks, strict=True) if type(m) is Line],
+                tooltips=panel.hover, mode="mouse", line_policy="nearest", visible=False,
+            )  # fmt: skip
+        )
+    dress(figure, panel)
+    recolor(figure, drawn, panel, look)
+    return figure, drawn
+
+
+def dress(figure, panel: Panel) -> None:
+    """Give a figure the style of the page: light axes, fixed ranges, no chart junk."""
+    figure.update(
+        background_fill_color=None, border_fill_color=None, outline_line_color=None,
+        min_border=0, min_border_right=6, min_border_bottom=4, sizing_mode="stretch_width",
+        height=panel.height, lod_threshold=None,
+    )  # fmt: skip
+    figure.title.update(
+        text_font=theme.SANS, text_font_size="11.5px", text_font_style="normal", standoff=3
+    )
+    for axis, log, shown in (
+        (figure.xaxis[0], panel.x_log, panel.x_axis),
+        (figure.yaxis[0], panel.y_log, panel.y_axis),
+    ):
+        axis.update(
+            axis_label_text_font=theme.SANS, axis_label_text_font_size="10px",
+            axis_label_text_font_style="normal", axis_label_standoff=3, axis_line_width=0.8,
+            major_label_text_font=theme.SANS, major_label_text_font_size="10px",
+            major_label_standoff=3, major_tick_in=0, major_tick_out=3, minor_tick_line_color=None,
+            ticker=(LogTicker if log else BasicTicker)(desired_num_ticks=4), visible=shown,
+        )  # fmt: skip
+    if panel.ticks:
+        figure.yaxis[0].update(
+            ticker=FixedTicker(ticks=[at for at, _ in panel.ticks]),
+            major_label_overrides=dict(panel.ticks),
+        )
+    figure.xgrid.grid_line_color = None
+    figure.ygrid.visible = panel.y_axis and not panel.ticks
+
+
+def recolor(figure, drawn, panel: Panel, look) -> None:
+    """Give everything in a figure the colours of a theme."""
+    figure.title.text_color = look(panel.color, words=True)
+    for axis in (figure.xaxis[0], figure.yaxis[0]):
+        axis.update(
+            axis_line_color=look("faint"), major_tick_line_color=look("faint"),
+            major_label_text_color=look("muted"), axis_label_text_color=look("muted"),
+        )  # fmt: skip
+    figure.yaxis[0].axis_line_color = None
+    figure.ygrid.grid_line_color = look("grid")
+    for renderer, mark in zip(drawn, panel.marks, strict=True):
+        if isinstance(mark, Image):
+            renderer.glyph.color_mapper.palette = look.palette(mark)
+        else:
+            renderer.glyph.update(**style(mark, look))

@@ -1,0 +1,107 @@
+"""What each lane costs: bits, bytes, operations, measured times and memory."""
+
+import numpy as np
+import param
+
+from bnnlab.figures.marks import Line, Panel, Points, Text
+from bnnlab.figures.view import View, seed_parameter
+
+
+class Cost(View):
+    """For each lane: parameters, bytes in the file, multiply-accumulates, time and memory.
+
+    Times and memory are measured on this machine: the packed network on the C kernel (filled)
+    beside PyTorch float32 as one meets it and through oneDNN, its best (open markers).
+    """
+
+    key = "cost"
+    title = "Cost"
+    question = "What binarizing costs and buys on this machine."
+    order = 70
+    columns = 2
+
+    seed = seed_parameter()
+    batch = param.Integer(
+        default=1, bounds=(1, None), constant=True, doc="Batch size of the times shown."
+    )
+
+    def panels(self, log):
+        """Return a panel for each kind of cost, a row for each lane."""
+        runs = [log.run(lane, self.seed) for lane in self.chosen_lanes(log)]
+        costs = [_flat(run.cost or {}, self.batch) for run in runs]
+        return [
+            _panel("parameters", runs, costs, "", [
+                ("1-bit", "weights_1bit", "square", True), ("32-bit", "float", "circle", False)]),
+            _panel("bytes in the file", runs, costs, "B", [
+                ("packed", "bytes_packed", "square", True),
+                ("float32", "bytes_float32", "circle", False)]),
+            _panel("multiply-accumulates an example", runs, costs, "", [
+                ("xnor", "macs_xnor", "square", True),
+                ("sign × float", "macs_sign_float", "diamond", True),
+                ("float", "macs_float", "circle", False)]),
+            _panel(f"time for a batch of {self.batch}", runs, costs, "s", [
+                ("packed", "packed_s", "square", True),
+                ("torch", "torch_s", "circle", False),
+                ("oneDNN", "onednn_s", "triangle", False)]),
+            _panel("memory", runs, costs, "B", [
+                ("packed", "memory_packed_bytes", "square", True),
+                ("float32", "memory_float32_bytes", "circle", False)]),
+        ]  # fmt: skip
+
+
+def _flat(cost, batch):
+    """Return the quantities of a cost record by name, where they were measured."""
+    flat = {key: value for key, value in cost.items() if isinstance(value, int | float)}
+    if flat:
+        flat["float"] = cost.get("weights_32bit", 0) + cost.get("other_32bit", 0)
+    flat |= {f"macs_{kind}": count for kind, count in cost.get("macs", {}).items()}
+    for measured in cost.get("batches", []):
+        if measured["batch"] == batch:
+            for key, times in measured.items():
+                if key.endswith("_s") and times:
+                    flat[key] = times["median"]
+    return {key: value for key, value in flat.items() if value > 0}
+
+
+def _panel(heading, runs, costs, unit, quantities):
+    rows = np.arange(len(runs), 0, -1, dtype=float)
+    every = [cost[key] for cost in costs for _, key, _, _ in quantities if key in cost]
+    low, high = (min(every), max(every)) if every else (1.0, 10.0)
+    low, high = low / 1.6, high * 6  # room for the number at the right of the last marker
+    marks: list = []
+    for row, run, cost in zip(rows, runs, costs, strict=True):
+        values = sorted(cost[key] for _, key, _, _ in quantities if key in cost)
+        marks.append(Line(values[:1] + values[-1:], [row] * min(2, len(values) * 2), "faint",
+                          width=1.0))  # fmt: skip
+        for _, key, marker, own in quantities:
+            known = [cost[key]] if key in cost else []
+            color = run.description["color"] if own else "muted"
+            marks.append(Points(known, [row] * len(known), color, marker, 7, own))
+        marks.append(Text(values[-1:], [row] * len(values[-1:]),
+                          ["   " + _said(cost, quantities, unit)] * len(values[-1:])))  # fmt: skip
+    legend = " · ".join(f"{_SIGNS[marker, own]} {label}" for label, _, marker, own in quantities)
+    return Panel(
+        "", heading, f"{heading}   {legend}", marks, (low, high), (0.4, len(runs) + 0.6),
+        x_log=True, y_axis=True, x_label=unit,
+        ticks=[(row, run.lane) for row, run in zip(rows, runs, strict=True)],
+        empty="" if every else "not measured yet", height=60 + 20 * len(runs),
+    )  # fmt: skip
+
+
+_SIGNS = {
+    ("square", True): "■", ("diamond", True): "◆", ("circle", False): "○",
+    ("triangle", False): "△",
+}  # fmt: skip
+
+
+def _said(cost, quantities, unit):
+    return " / ".join(engineering(cost[k], unit) for _, k, _, _ in quantities if k in cost)
+
+
+def engineering(value: float, unit: str) -> str:
+    """Return a quantity in three digits with a prefix: 12.3 kB, 45 µs."""
+    prefixes = (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9))
+    letter, size = next((p for p in prefixes if value >= p[1]), prefixes[-1])
+    shown = value / size
+    digits = max(0, 2 - int(np.floor(np.log10(shown)))) if size != 1 or unit else 0
+    return f"{shown:.{digits}f} {letter}{unit}".strip()
