@@ -24,7 +24,7 @@ class Row:
         layer: name.
         inputs: features in.
         outputs: features out.
-        weight_bits: bits of a weight.
+        weight_bits: bits of a weight, as deployed.
         input_bits: bits of an input.
         weights_1bit: number of 1-bit weights.
         weights_kbit: number of weights of 2 to 8 bits.
@@ -124,7 +124,10 @@ def _text(value: int | str) -> str:
 def summary(model: nn.Module) -> Summary:
     """Count a network's parameters by kind, their bytes, and its multiply-accumulates a sample.
 
-    Batch norm's running statistics count (a deployed network needs them), Adam's moments do not.
+    It is the network as deployed: batch norm's running statistics count, Adam's moments do not,
+    and BinaryConnect's stochastic variant counts as real, for it is evaluated with real weights.
+    The bytes are those of the numbers; the file of a packed network differs from them, because it
+    folds batch norm into thresholds and names its tensors in a header.
     """
     layers = binarized_layers(model)
     others = dict.fromkeys([*layers, ELSEWHERE], 0)
@@ -143,8 +146,10 @@ def summary(model: nn.Module) -> Summary:
 
 
 def _row(name: str, layer: BinarizedLinear, other: int) -> Row:
-    bits, count = layer.scheme.weight_bits, layer.weight.numel()
-    scale = layer.scheme.quantized(layer).scale
+    count = layer.weight.numel()
+    _, signs, scale, _ = layer.scheme.quantized(layer)
+    # Where one bit is trained but the test takes the real weights, 32 bits are deployed.
+    bits = 32 if signs is None and layer.scheme.weight_bits == 1 else layer.scheme.weight_bits
     if scale is not None and bool((scale != 1).any()):
         other += scale.numel()
     row_words = layer.in_features if bits == 32 else -(-layer.in_features * bits // WORD)

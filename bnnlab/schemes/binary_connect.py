@@ -60,7 +60,7 @@ class BinaryConnectStochastic(BinaryConnect):
     $\sigma(w) = \mathrm{clip}((w + 1)/2, 0, 1)$, else -1 (eqs. 2, 3), so that
     $\mathrm{E}[\hat w] = w$ for $|w| \leq 1$. Backward and update as in BinaryConnect.
 
-    At test time the real w are used (section 2.6, the paper's second option), so the trained
+    At test time the real w are used (the second of the three ways the paper names), so the trained
     network is *not* binary and cannot be packed.
 
     Faithfulness: as BinaryConnect, and the authors' code also evaluates with the real weights. The

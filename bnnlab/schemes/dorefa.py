@@ -14,14 +14,14 @@ _weights, _activations = cache(TanhQuantizer), cache(UnitQuantizer)
 class DoReFa(Scheme):
     r"""DoReFa-Net with k-bit weights and k-bit activations.
 
-    With $\mathrm{quantize}_k(r) = \mathrm{round}((2^k - 1)\,r)/(2^k - 1)$ (eq. 5):
+    With $\mathrm{quantize}_k(r) = \mathrm{round}((2^k - 1)\,r)/(2^k - 1)$:
 
     * weights, k = 1: $\hat w = \mathrm{E}(|w|)\,\mathrm{sign}(w)$, the mean over the whole layer
-      (eq. 7), gradient unchanged;
+      (section 2.3), gradient unchanged;
     * weights, k > 1: $\hat w = 2\,\mathrm{quantize}_k\left(\frac{\tanh w}{2\max|\tanh w|} +
-      \frac12\right) - 1$ (eq. 9), gradient through the tanh and the maximum, with the quantizer
+      \frac12\right) - 1$ (section 2.3), gradient through the tanh and the maximum, with the quantizer
       taken for the identity;
-    * activations: $\hat x = \mathrm{quantize}_k(\mathrm{clip}(x, 0, 1))$ (eq. 11), gradient
+    * activations: $\hat x = \mathrm{quantize}_k(\mathrm{clip}(x, 0, 1))$ (section 2.4), gradient
       $1_{0 \leq x \leq 1}$. So 1-bit activations are 0 and 1, not -1 and +1.
 
     Latent weights are not clipped. First and last layers stay real.

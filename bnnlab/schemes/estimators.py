@@ -28,7 +28,7 @@ def sign(x: Tensor) -> Tensor:
 def quantize_unit(x: Tensor, bits: int) -> Tensor:
     r"""Round x in [0, 1] to the nearest of 2^k values: round((2^k - 1) x) / (2^k - 1).
 
-    Ties go to the even neighbour, as in the authors' code (DoReFa-Net, arXiv:1606.06160, eq. 5).
+    Ties go to the even neighbour, as in the authors' code (DoReFa-Net, arXiv:1606.06160).
     """
     levels = 2**bits - 1
     return (x * levels).round_().div_(levels)
@@ -186,7 +186,7 @@ class UnitQuantizer(Estimator):
 class TanhQuantizer(Estimator):
     r"""The k-bit quantizer of tanh(x) / max|tanh x| forward, its slope without the steps backward.
 
-    DoReFa-Net's weights for k > 1, arXiv:1606.06160, eq. 9:
+    DoReFa-Net's weights for k > 1, arXiv:1606.06160, section 2.3:
     $2\,\mathrm{quantize}_k(\tanh x / (2 \max|\tanh x|) + 1/2) - 1$, the maximum over all of x.
     `pseudo_gradient` is the part that acts on each element alone, $(1 - \tanh^2 x)/\max|\tanh x|$;
     in training the gradient flows through the maximum as well, as in the authors' code.

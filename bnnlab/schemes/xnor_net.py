@@ -9,13 +9,13 @@ from bnnlab.schemes.estimators import hard_tanh, identity, sign, straight_throug
 class BinaryWeightNetwork(Scheme):
     r"""Binary-Weight-Network (BWN): binary weights with the best scaling factor.
 
-    Forward: $\hat w = \alpha\,\mathrm{sign}(w)$ with $\alpha = \|w\|_1 / n$ (eqs. 3-6), which
+    Forward: $\hat w = \alpha\,\mathrm{sign}(w)$ with $\alpha = \|w\|_1 / n$ (eq. 6), which
     minimizes $\|w - \alpha b\|^2$ over $\alpha > 0$ and b in {-1, +1}. One alpha for each output
     channel (filter), or one for the layer.
 
     Backward, `grad_rule`, with g the gradient with respect to $\hat w$:
 
-    * "ste": g, unchanged (algorithm 1, line 9; the default);
+    * "ste": g, unchanged (algorithm 1, which updates with the gradient of the binary weights; the default);
     * "paper": $g_i\,(1/n + \alpha\,1_{|w_i| \leq 1})$ (section 3.1, with the misprinted derivative
       of sign read as $1_{|r| \leq 1}$);
     * "exact": $\frac{\mathrm{sign}(w_i)}{n}\sum_j g_j\,\mathrm{sign}(w_j)
@@ -103,7 +103,7 @@ class XnorNet(BinaryWeightNetwork):
 
     Weights as in BWN. Activations $\hat x = \mathrm{sign}(x)$ with hard tanh's derivative
     $1_{|x| \leq 1}$ backward; with `input_scale`, $\hat x = K\,\mathrm{sign}(x)$ with
-    $K = \|x\|_1 / n$ over the inputs of one sample (eqs. 8-11), so that the product of the two is
+    $K = \|x\|_1 / n$ over the inputs of one sample (section 3.2), so that the product of the two is
     close to the real one: $x^\top w \approx (\mathrm{sign}(x)^\top\mathrm{sign}(w))\,K\,\alpha$.
     Batch norm stands before the activation, the paper's order B-A-C. First and last layers stay
     real.

@@ -48,6 +48,13 @@ def test_weights_of_several_bits():
     assert "weights kbit" not in str(bnnlab.summary(MLP(4, 2)))
 
 
+def test_a_network_evaluated_with_real_weights_is_not_small():
+    scheme = schemes.get("binary_connect_stochastic")
+    table = bnnlab.summary(MLP(64, 10, 128, 2, scheme=scheme))
+    assert table.total.weights_1bit == 0 and table.rows[0].weight_bits == 32
+    assert table.total.bytes == table.bytes_float32
+
+
 def test_biases_count_without_batch_norm():
     (row, _) = bnnlab.summary(MLP(4, 2, 8, 1, batch_norm=False)).rows
     assert row.other_32bit == 8 and row.bytes == 4 * (32 + 8)

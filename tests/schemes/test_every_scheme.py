@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from matplotlib.mathtext import MathTextParser
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, BinarizedLinear, after_step, binarized_layers, watch
@@ -219,6 +220,15 @@ def test_says_where_it_comes_from(scheme):
     for name in scheme.options():
         parameter = scheme.param[name]
         assert parameter.doc and parameter.constant
+
+
+@every
+def test_equations_can_be_typeset(scheme):
+    """By matplotlib too, whose LaTeX is a small subset."""
+    parser = MathTextParser("path")
+    estimators = [scheme.weight_estimator, scheme.activation_estimator]
+    for equation in [*scheme.equations, *(e.equation for e in estimators if e is not None)]:
+        parser.parse(f"${equation}$")
 
 
 @every
