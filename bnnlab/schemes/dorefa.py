@@ -19,8 +19,8 @@ class DoReFa(Scheme):
     * weights, k = 1: $\hat w = \mathrm{E}(|w|)\,\mathrm{sign}(w)$, the mean over the whole layer
       (section 2.3), gradient unchanged;
     * weights, k > 1: $\hat w = 2\,\mathrm{quantize}_k\left(\frac{\tanh w}{2\max|\tanh w|} +
-      \frac12\right) - 1$ (section 2.3), gradient through the tanh and the maximum, with the quantizer
-      taken for the identity;
+      \frac12\right) - 1$ (section 2.3), gradient through the tanh and the maximum, with the
+      quantizer taken for the identity;
     * activations: $\hat x = \mathrm{quantize}_k(\mathrm{clip}(x, 0, 1))$ (section 2.4), gradient
       $1_{0 \leq x \leq 1}$. So 1-bit activations are 0 and 1, not -1 and +1.
 

@@ -15,7 +15,8 @@ class BinaryWeightNetwork(Scheme):
 
     Backward, `grad_rule`, with g the gradient with respect to $\hat w$:
 
-    * "ste": g, unchanged (algorithm 1, which updates with the gradient of the binary weights; the default);
+    * "ste": g, unchanged (the default; algorithm 1 updates with the gradient of the binary
+      weights);
     * "paper": $g_i\,(1/n + \alpha\,1_{|w_i| \leq 1})$ (section 3.1, with the misprinted derivative
       of sign read as $1_{|r| \leq 1}$);
     * "exact": $\frac{\mathrm{sign}(w_i)}{n}\sum_j g_j\,\mathrm{sign}(w_j)
