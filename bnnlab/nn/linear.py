@@ -66,7 +66,8 @@ class BinarizedLinear(nn.Module):
         """(batch, in_features) -> (batch, out_features).
 
         In evaluation, 1-bit weights are multiplied as signs and integers and scaled afterwards, so
-        that the sums are exact integers in float32 (below 2^24) and packed bits can equal them.
+        that the sums are exact integers in float32 (below 2^24) and packed bits can equal them. No
+        gradient reaches the weights then.
         """
         if self.training:
             weight = self.scheme.weight(self)

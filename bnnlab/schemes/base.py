@@ -14,8 +14,8 @@ from bnnlab.schemes.estimators import Estimator
 class Quantized(NamedTuple):
     """Quantized weights: `values == signs * scale`.
 
-    `signs` (+1 or -1, the shape of the weights) and `scale` (positive, one for the layer or one for
-    each row, with a size that broadcasts over the weights) are None when the weights are not 1-bit.
+    `signs` (+1 or -1, the shape of the weights) and `scale` (not negative, one for the layer or one
+    for each channel, shaped to broadcast over the weights) are None when the weights are not 1-bit.
     `mask` marks the weights that are not zero; None when none is.
     """
 

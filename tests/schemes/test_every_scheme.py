@@ -92,6 +92,26 @@ def test_values_are_signs_times_scale(scheme):
 
 
 @every
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (4, 3, 2, 2)])
+def test_quantizes_weights_of_any_shape(scheme, shape):
+    """A vector is one channel; otherwise the first dimension counts the channels."""
+    w = torch.randn(shape, generator=generator())
+    q = scheme.quantize(w, second_moment=torch.rand(shape, generator=generator()))
+    assert q.values.shape == w.shape
+    if q.scale is not None:
+        per_channel = getattr(scheme, "granularity", "layer") == "channel" and len(shape) > 1
+        assert q.scale.shape == (shape[0] if per_channel else 1, *[1] * (len(shape) - 1))
+
+
+@every
+def test_weights_that_are_all_zero_stay_finite(scheme):
+    q = scheme.quantize(torch.zeros(2, 3), second_moment=torch.zeros(2, 3))
+    assert torch.isfinite(q.values).all()
+    if q.signs is not None:
+        assert (q.signs == 1).all()
+
+
+@every
 def test_nan_is_not_hidden(scheme):
     w = torch.randn(3, 5, generator=generator())
     w[1, 2] = math.nan
