@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,10 +206,7 @@ def test_show_puts_comparisons_under_each_other(trained_folder, tmp_path):
 
 
 def test_show_says_what_did_not_end_well(trained_folder, tmp_path):
-    import shutil
-
-    folder = tmp_path / "half.bnnlab"
-    shutil.copytree(trained_folder, folder)
+    folder = shutil.copytree(trained_folder, tmp_path / "half.bnnlab")
     log = bnnlab.open(folder)
     (log.run("bwn", 0).folder / "end.json").unlink()
     end = {"state": "diverged", "step": 7, "why": "train_loss is nan at step 7"}
@@ -241,6 +239,58 @@ def test_pack_writes_a_file_and_checks_it(trained_folder, tmp_path):
     assert "200 of 200" in result.output
     refused = invoke("pack", trained_folder, "--scheme", "bn", "--out", out)
     assert refused.exit_code == 2 and "full_precision" in refused.output
+
+
+def test_figures_are_written_one_file_a_view_and_format(trained_folder, tmp_path):
+    result = invoke(
+        "figures", trained_folder, "--out", tmp_path, "--format", "pdf,svg,png",
+        "--view", "weights", "--view", "curves", "--width", "column",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    starts = {"pdf": b"%PDF-", "svg": b"<?xml", "png": b"\x89PNG"}
+    paths = [tmp_path / f"{view}.{kind}" for view in ("weights", "curves") for kind in starts]
+    assert result.stdout.splitlines() == [str(path) for path in paths]
+    assert all(path.read_bytes().startswith(starts[path.suffix[1:]]) for path in paths)
+
+
+def test_figures_writes_every_view_and_the_sheet(trained_folder, tmp_path):
+    result = run("figures", trained_folder, "--out", tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    names = {path.stem for path in tmp_path.glob("*.pdf")}
+    assert names == {*bnnlab.figures.names(), "sheet"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--format", "gif"], ["gif", ".pdf"]),
+        (["--view", "wights"], ["wights", "weights", "sheet"]),
+        (["--view", "curves", "--width", "huge"], ["huge", "column"]),
+        (["--view", "curves", "--width", "0"], ["0", "60"]),
+    ],
+)
+def test_figures_that_cannot_be_are_refused(arguments, said, trained_folder, tmp_path):
+    result = invoke("figures", trained_folder, "--out", tmp_path / "figures", *arguments)
+    assert result.exit_code == 2, result.output
+    assert all(words in result.output for words in said)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bench_measures_this_machine_and_keeps_what_it_found(trained_folder, tmp_path):
+    folder = shutil.copytree(trained_folder, tmp_path / "moons.bnnlab")
+    lanes = ["--lane", "bnn", "--lane", "binary_connect_stochastic"]
+    result = invoke("bench", folder, *lanes)
+    assert result.exit_code == 0, result.output
+    about, _, _, head, row, refused = result.stdout.splitlines()
+    assert "kernels, one thread" in about
+    assert head.split()[:2] == ["lane", "bytes"] and row.split()[0] == "bnn"
+    assert row.split()[-1] == "200/200"
+    assert refused.startswith("binary_connect_stochastic is not packed: ")
+
+    kept = bnnlab.open(folder).run("bnn").cost
+    printed = json.loads(invoke("bench", folder, "--lane", "bnn", "--json").stdout)
+    assert printed["bnn"].keys() == kept.keys()
+    assert printed["bnn"]["predictions_equal"] == 200
 
 
 def test_the_readme_command_serves(tmp_path):
