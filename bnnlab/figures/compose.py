@@ -1,6 +1,7 @@
-"""The whole comparison on one sheet, and the words that say what a figure shows."""
+"""A view of a log, ready to be drawn anywhere; and the whole comparison on one sheet."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bnnlab import __version__
 from bnnlab.figures.marks import Panel
@@ -8,62 +9,71 @@ from bnnlab.training.store import Log
 
 
 @dataclass(frozen=True)
-class About:
-    """What a figure says of itself: it travels with the figure into the file."""
+class Drawing:
+    """Panels and what they are about: everything a figure is, before any plotting library.
 
+    Attributes:
+        title, caption: what is written above it, and into the file.
+        columns: panels beside each other on paper.
+        rows: panels row by row where they are not `columns` in each; None otherwise.
+    """
+
+    panels: list[Panel]
     title: str
     caption: str
     columns: int
     theme: str = "light"
+    rows: list[list[Panel]] | None = None
 
 
 def caption(log: Log) -> str:
     """Return the settings that a figure was made from: task, network, seeds, steps, version."""
     spec = log.comparison
-    network = ", ".join(
-        str(value) if key == "name" else f"{key.replace('_', ' ')} {_said(value)}"
-        for key, value in spec["network"].items()
-    )
+    network = dict(spec["network"])
     seeds = ", ".join(map(str, spec["seeds"]))
     parts = [
-        log.task["title"], network, f"seeds {seeds}" if "," in seeds else f"seed {seeds}",
-        f"step {log.step} of {log.steps}", f"batches of {spec['batch_size']}",
+        log.task["title"],
+        " ".join([network.pop("name"), *(f"{k.replace('_', ' ')} {_said(v)}" for k, v in
+                                         network.items())]).replace("  ", " "),
+        f"seeds {seeds}" if "," in seeds else f"seed {seeds}",
+        f"step {max(log.step, 0)} of {log.steps}", f"batches of {spec['batch_size']}",
         f"step size {spec['lr']:g}", f"bnnlab {__version__}",
     ]  # fmt: skip
     return " · ".join(parts)
 
 
 def _said(value):
-    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+    return ("on" if value else "off") if isinstance(value, bool) else value
 
 
-def rows(log: Log) -> list[list[Panel]]:
-    """Return the panels of the sheet, row by row, each row's first naming its section."""
+def sheet_drawing(log: Log, theme: str = "light") -> Drawing:
+    """Return the whole comparison, section after section."""
     from bnnlab.figures import get
 
     layer = _telling_layer(log)
     sections = [
-        ("", get("curves").panels(log), 4),
-        ("Decision boundaries", get("boundary").panels(log) if log.task["is_2d"] else [], 8),
-        (f"Latent and binary weights, {layer}", get("weights", layers=[layer]).panels(log), 8),
-        (f"Bits, {layer}", get("bits", layers=[layer]).panels(log), 8),
-        ("Share of signs that flip", get("flips").panels(log), 4),
-        (f"What reaches the activations that feed {layer}",
-         get("estimator", layers=[layer]).panels(log), 4),
-        (f"Hessian scaling, {layer}", get("hessian", layers=[layer]).panels(log), 4),
-        ("Cost", get("cost").panels(log) if any(r.cost for r in log.runs) else [], 3),
-    ]  # fmt: skip
-    made = []
-    for section, panels, columns in sections:
-        if not panels or not panels[0].lane and panels[0].empty:
+        ("Loss and accuracy", get("curves"), 4),
+        ("Decision boundaries", get("boundary"), 8),
+        (f"Latent and binary weights of {layer}", get("weights", layers=[layer]), 8),
+        (f"Bits of {layer}", get("bits", layers=[layer]), 8),
+        ("Share of signs that flip", get("flips"), 3),
+        (f"Estimator of the activations that feed {layer}", get("estimator", layers=[layer]), 6),
+        (f"Hessian scaling of {layer}", get("hessian", layers=[layer]), 4),
+        ("Cost", get("cost"), 3),
+    ]
+    rows = []
+    for section, view, columns in sections:
+        if not view.applies(log):
             continue
+        panels = view.panels(log)
         panels[0] = replace(panels[0], section=section)
-        made += [panels[i : i + columns] for i in range(0, len(panels), columns)]
-    return made
+        rows += [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    panels = [panel for row in rows for panel in row]
+    return Drawing(panels, log.path.stem, caption(log), 4, theme, rows)
 
 
 def _telling_layer(log):
-    """The first layer that most lanes binarize."""
+    """Return the first of the layers that most lanes binarize."""
     counts: dict[str, int] = {}
     for run in log.runs:
         for layer in run.layers:
@@ -71,11 +81,8 @@ def _telling_layer(log):
     return max(counts, key=lambda name: counts[name])
 
 
-def sheet(log: Log, *, theme: str = "light"):
+def sheet(log: Log, *, theme: str = "light") -> Any:
     """Return the whole comparison as one HoloViews element, for `bnnlab.export`."""
     from bnnlab.figures.elements import layout
 
-    panels = [
-        replace(panel, row=number) for number, row in enumerate(rows(log)) for panel in row
-    ]
-    return layout(panels, About(log.path.stem, caption(log), 4, theme))
+    return layout(sheet_drawing(log, theme))

@@ -5,26 +5,15 @@ import holoviews.plotting.bokeh
 import holoviews.plotting.mpl  # noqa: F401 (registers its renderer)
 
 from bnnlab.figures import paper, screen
-from bnnlab.figures.compose import About
+from bnnlab.figures.compose import Drawing
 from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
 from bnnlab.figures.theme import Look
 
 
-
-def _image(mark: Image):
+def _image(mark: Image, **about):
     x0, x1, y0, y1 = mark.extent
-    return hv.Image(mark.columns()["image"][::-1], bounds=(x0, y0, x1, y1), vdims="value")
-
-
-# How each kind of mark is an element; its style is `screen.style` and `paper.style`.
-_ELEMENTS = {
-    Line: lambda mark: hv.Curve(_of(mark, "x", "y"), "x", "y"),
-    Band: lambda mark: hv.Area(_of(mark, "x", "low", "high"), "x", ["low", "high"]),
-    Spikes: lambda mark: hv.Spikes(_of(mark, "x", "y"), "x", "y"),
-    Points: lambda mark: hv.Scatter(_of(mark, "x", "y"), "x", "y"),
-    Text: lambda mark: hv.Labels(_of(mark, "x", "y", "text"), ["x", "y"], "text"),
-    Image: _image,
-}
+    grid = mark.columns()["image"][::-1]
+    return hv.Image(grid, bounds=(x0, y0, x1, y1), vdims="value", **about)
 
 
 def _of(mark, *names):
@@ -32,40 +21,80 @@ def _of(mark, *names):
     return tuple(columns[name] for name in names)
 
 
-def overlay(panel: Panel, about: About) -> hv.Overlay:
-    """Return one panel as an overlay of its marks, in order."""
-    look = Look(about.theme)
-    layers = []
-    for mark in panel.marks:
-        layer = next(make(mark) for kind, make in _ELEMENTS.items() if isinstance(mark, kind))
-        on_screen, on_paper = screen.style(mark, look), paper.style(mark, look)
-        if isinstance(mark, Image):
-            colors = dict(cmap=look.palette(mark), clim=(-0.5, mark.levels - 0.5))
-            on_screen, on_paper = on_screen | colors, on_paper | colors
-        layer = layer.opts(**on_screen, backend="bokeh")
-        layers.append(layer.opts(**on_paper, backend="matplotlib"))
-    common = dict(
-        title=panel.heading, xlabel=panel.x_label, ylabel=panel.y_label, xlim=panel.x_range,
-        ylim=panel.y_range, logx=panel.x_log, logy=panel.y_log, show_legend=False, padding=0,
-    )  # fmt: skip
+# How each kind of mark is an element; its style is `screen.style` and `paper.style`.
+_ELEMENTS = {
+    Line: lambda mark, **about: hv.Curve(_of(mark, "x", "y"), "x", "y", **about),
+    Band: lambda mark, **about: hv.Area(
+        _of(mark, "x", "low", "high"), "x", ["low", "high"], **about
+    ),
+    Spikes: lambda mark, **about: hv.Spikes(_of(mark, "x", "y"), "x", "y", **about),
+    Points: lambda mark, **about: hv.Scatter(_of(mark, "x", "y"), "x", "y", **about),
+    Text: lambda mark, **about: hv.Labels(
+        _of(mark, "x", "y", "text"), ["x", "y"], "text", **about
+    ),
+    Image: _image,
+}
 
-    def on_screen_hook(plot, element):
-        screen.dress(plot.state, panel)
+
+def _panel_options(panel: Panel, look: Look) -> tuple[dict, dict]:
+    """Return the options of a panel's overlay on screen and on paper."""
+
+    def on_screen(plot, element):
         drawn = [part.handles["glyph_renderer"] for part in plot.subplots.values()]
-        screen.recolor(plot.state, drawn, panel, look)
+        screen.dress(plot.state, drawn, panel, look)
 
-    def on_paper_hook(plot, element):
-        paper.dress(plot.handles["axis"], panel, about)
+    def on_paper(plot, element):
+        paper.dress(plot.handles["axis"], panel, look)
 
-    element = hv.Overlay(layers).opts(
-        **common, responsive=True, height=panel.height, toolbar=None, hooks=[on_screen_hook],
-        backend="bokeh",
+    common = dict(
+        xlabel=panel.x_label, ylabel=panel.y_label, xlim=panel.x_range, ylim=panel.y_range,
+        logx=panel.x_log, logy=panel.y_log, show_legend=False, padding=0,
     )  # fmt: skip
-    return element.opts(**common, hooks=[on_paper_hook], backend="matplotlib")
+    return (
+        dict(**common, title=panel.heading, responsive=True, height=panel.height, toolbar=None,
+             hooks=[on_screen]),
+        dict(**common, title="", hooks=[on_paper]),
+    )  # fmt: skip
 
 
-def layout(panels: list[Panel], about: About) -> hv.Layout:
-    """Return panels as one element, which knows what it is about."""
-    whole = hv.Layout([overlay(panel, about) for panel in panels]).cols(about.columns)
-    whole = whole.opts(shared_axes=False, toolbar=None, backend="bokeh")
-    return whole.opts(shared_axes=False, sublabel_format="", tight=False, backend="matplotlib")
+def layout(drawing: Drawing) -> hv.Layout:
+    """Return panels as one element, a Layout of Overlays, which knows what it was made from."""
+    look = Look(drawing.theme)
+    overlays = []
+    options: tuple[dict, dict] = {}, {}
+    # Options are set once for all: each mark has a group of its own to be called by.
+    for number, panel in enumerate(drawing.panels):
+        marks = []
+        for place, mark in enumerate(panel.marks):
+            kind = next(kind for kind in _ELEMENTS if isinstance(mark, kind))
+            group = f"P{number}M{place}"
+            marks.append(_ELEMENTS[kind](mark, group=group))
+            extra = {}
+            if isinstance(mark, Image):
+                extra = dict(cmap=look.palette(mark), clim=(-0.5, mark.levels - 0.5))
+            name = f"{type(marks[-1]).__name__}.{group}"
+            options[0][name] = screen.style(mark, look) | extra
+            options[1][name] = paper.style(mark, look) | extra
+        overlays.append(hv.Overlay(marks, group=f"P{number}"))
+        for backend, own in zip(options, _panel_options(panel, look), strict=True):
+            backend[f"Overlay.P{number}"] = own
+    whole = hv.Layout(overlays, group="Drawing").cols(drawing.columns)
+    options[0]["Layout.Drawing"] = dict(shared_axes=False, toolbar=None)
+    options[1]["Layout.Drawing"] = dict(shared_axes=False, sublabel_format="", tight=False)
+    for backend, specs in zip(("bokeh", "matplotlib"), options, strict=True):
+        whole = whole.opts(
+            [hv.Options(name, **own, backend=backend) for name, own in specs.items()],
+            backend=backend,
+        )
+    whole.bnnlab_drawing = drawing, _identity(whole)
+    return whole
+
+
+def _identity(figure: hv.Layout) -> list:
+    return figure.traverse(lambda part: part.id)
+
+
+def drawing_of(figure) -> Drawing | None:
+    """Return what an element was made from, None when it was made or styled by someone else."""
+    drawing, identity = getattr(figure, "bnnlab_drawing", (None, None))
+    return drawing if drawing is not None and identity == _identity(figure) else None

@@ -7,14 +7,12 @@ from typing import Any
 
 from bnnlab import __version__
 from bnnlab.figures import theme
-from bnnlab.figures.compose import sheet
+from bnnlab.figures.compose import Drawing, sheet
+from bnnlab.figures.live import Live, page_panels
 
-__all__ = ["FORMATS", "WIDTHS", "export", "sheet"]
+__all__ = ["FORMATS", "export", "sheet"]
 
 FORMATS = (".pdf", ".svg", ".png", ".html")
-# Inches: the text of a page in the usual venues.
-WIDTHS = {"column": 3.35, "page": 6.9, "sheet": 11.0}
-_INCHES = theme.POINTS / 72 / theme.SMALL  # on paper, of a pixel on the page
 _DPI = 200
 
 
@@ -27,7 +25,7 @@ def export(
     needs no network. The same figure gives the same file.
 
     Args:
-        figure: a HoloViews element, as the views give, or a live view.
+        figure: a HoloViews element, as the views give; or a view's `drawing`, or a live view.
         path: where to.
         width: in inches, or "column" (3.35), "page" (6.9), "sheet" (11). Without it, a page, and
             for a whole comparison a sheet. HTML fills its window.
@@ -35,16 +33,11 @@ def export(
 
     Raises ValueError for another suffix or width, TypeError for another kind of figure.
     """
-    import holoviews as hv
-
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(f"cannot write {path.name!r}; the formats are {', '.join(FORMATS)}")
-    if hasattr(figure, "element"):
-        figure = figure.element()
-    if not isinstance(figure, hv.core.Dimensioned):
-        raise TypeError(f"a figure is a HoloViews element or a live view, not {type(figure)}")
+    figure = _understood(figure)
     inches = _inches(width)
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".html":
@@ -54,10 +47,30 @@ def export(
     return path
 
 
+def _understood(figure):
+    """Return the drawing a figure was made from, or the element where there is none."""
+    if isinstance(figure, Drawing):
+        return figure
+    if isinstance(figure, Live):
+        return figure.drawing()
+    from holoviews.core import Dimensioned
+
+    from bnnlab.figures.elements import drawing_of
+
+    if not isinstance(figure, Dimensioned):
+        raise TypeError(
+            f"cannot export {type(figure).__name__}; give a HoloViews element, as "
+            "bnnlab.figures.weights(log) returns, a drawing or a live view"
+        )
+    return drawing_of(figure) or figure
+
+
 def _inches(width):
     if width is None:
         return None
     if isinstance(width, str):
+        from bnnlab.figures.paper import WIDTHS
+
         if width not in WIDTHS:
             raise ValueError(
                 f"no width {width!r}; give inches or one of {', '.join(map(repr, WIDTHS))}"
@@ -69,76 +82,40 @@ def _inches(width):
 
 
 def _print(figure, path, suffix, inches, dpi):
-    import holoviews as hv
     import matplotlib as mpl
-    import matplotlib.pyplot as plt
 
-    from bnnlab.figures import elements, paper  # noqa: F401 (elements registers the renderers)
+    from bnnlab.figures import paper
 
     with mpl.rc_context(paper.settings()):
-        drawn = hv.renderer("matplotlib").get_plot(figure).state
-        try:
-            about = _arrange(drawn, inches)
-            look = theme.Look(about.theme if about else "light")
-            drawn.set_facecolor(look("paper"))
-            drawn.savefig(path, dpi=dpi, metadata=_metadata(suffix, about))
-        finally:
-            plt.close(drawn)
+        if isinstance(figure, Drawing):
+            drawn = paper.draw(figure, inches)
+        else:
+            drawn = _foreign(figure, inches)
+        drawn.savefig(path, dpi=dpi, metadata=_metadata(suffix, figure))
 
 
-def _metadata(suffix, about):
+def _foreign(figure, inches):
+    """Draw an element of someone else's, or one of ours that was restyled, as HoloViews does."""
+    import holoviews as hv
+    import matplotlib.pyplot as plt
+
+    drawn = hv.renderer("matplotlib").get_plot(figure).state
+    plt.close(drawn)
+    if inches is not None:
+        width, height = drawn.get_size_inches()
+        drawn.set_size_inches(inches, height * inches / width)
+    return drawn
+
+
+def _metadata(suffix, figure):
     made_by = f"bnnlab {__version__}"
-    title, caption = (about.title, about.caption) if about else ("", "")
+    title, caption = getattr(figure, "title", "figure"), getattr(figure, "caption", "")
     if suffix == ".png":
         return {"Title": title, "Description": caption, "Software": made_by}
     # No date: the same figure gives the same file.
     if suffix == ".pdf":
         return {"Title": title, "Subject": caption, "Creator": made_by, "CreationDate": None}
     return {"Title": title, "Description": caption, "Creator": made_by, "Date": None}
-
-
-def _arrange(drawn, inches):
-    """Put the axes of our own panels where they belong, at the sizes their type is made for."""
-    axes = [a for a in drawn.axes if hasattr(a, "bnnlab_panel")]
-    if not axes:
-        if inches is not None:
-            width, height = drawn.get_size_inches()
-            drawn.set_size_inches(inches, height * inches / width)
-        return None
-    about = axes[0].bnnlab_about
-    for one in axes:
-        one.set_aspect("auto")
-        one.set_box_aspect(None)
-    grid: dict[int, list] = {}
-    for place, one in enumerate(axes):
-        row = one.bnnlab_panel.row
-        grid.setdefault(place // about.columns if row is None else row, []).append(one)
-    rows = list(grid.values())
-    heights = [max(a.bnnlab_panel.height for a in row) * _INCHES for row in rows]
-    whole = axes[0].bnnlab_panel.row is not None
-    width = inches or WIDTHS["sheet" if whole else "page"]
-    head = 0.42
-    drawn.set_size_inches(width, sum(heights) + head)
-    drawn.set_layout_engine(
-        "constrained", w_pad=0.04, h_pad=0.03, wspace=0.0, hspace=0.0,
-        rect=(0, 0, 1, 1 - head / (sum(heights) + head)),
-    )  # fmt: skip
-    outer = drawn.add_gridspec(len(rows), 1, height_ratios=heights)
-    for number, row in enumerate(rows):
-        shares = [a.bnnlab_panel.share for a in row]
-        wanted = max(len(r) for r in rows) if not whole else len(row)
-        if len(row) < wanted:  # the last row of a grid keeps the widths of those above it
-            shares += [a.bnnlab_panel.share for a in rows[0][len(row) :]]
-        inner = outer[number].subgridspec(1, len(shares), width_ratios=shares)
-        for place, one in enumerate(row):
-            one.set_subplotspec(inner[place])
-    look = theme.Look(about.theme)
-    top = drawn.get_size_inches()[1]
-    drawn.text(0.05 / width, 1 - 0.12 / top, about.title, va="center", weight="bold",
-               size=theme.POINTS + 2, color=look("ink"))  # fmt: skip
-    drawn.text(0.05 / width, 1 - 0.29 / top, about.caption, va="center", size=theme.POINTS,
-               color=look("muted"))  # fmt: skip
-    return about
 
 
 _PAGE = """<!doctype html>
@@ -172,21 +149,22 @@ main > div {{ min-width: 0; }}
 
 
 def _page(figure) -> str:
-    import holoviews as hv
     from bokeh.embed import components
     from bokeh.resources import INLINE
 
-    from bnnlab.figures import elements
+    if isinstance(figure, Drawing):
+        title, caption, columns = figure.title, figure.caption, figure.columns
+        look = theme.Look(figure.theme)
+        models = [panel.model for panel in page_panels(figure.panels, look)]
+    else:
+        import holoviews as hv
 
-    renderer = hv.renderer("bokeh")
-    parts = list(figure) if isinstance(figure, hv.Layout) else [figure]
-    script, figures = components([renderer.get_plot(part).state for part in parts])
-    about = None
-    look = theme.Look(about.theme if about else "light")
-    title, caption = (about.title, about.caption) if about else ("bnnlab", "")
+        title, caption, columns, look = "figure", "", 1, theme.Look("light")
+        models = [hv.renderer("bokeh").get_plot(figure).state]
+    script, figures = components(models)
     return _PAGE.format(
         version=__version__, title=html.escape(title), caption=html.escape(caption),
         paper=look("paper"), ink=look("ink"), muted=look("muted"), sans=theme.SANS,
-        least=1200 // about.columns if about else 300, resources=INLINE.render(),
-        figures="\n".join(figures), script=script,
+        least=1100 // columns, resources=INLINE.render(), figures="\n".join(figures),
+        script=script,
     )  # fmt: skip

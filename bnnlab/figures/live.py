@@ -8,9 +8,9 @@ from bokeh.layouts import row
 from bokeh.models import Model
 
 from bnnlab.figures import screen, theme as themes
+from bnnlab.figures.compose import Drawing
 from bnnlab.figures.marks import Panel
 from bnnlab.figures.view import View
-from bnnlab.registry import checked
 from bnnlab.training.store import Log
 
 
@@ -80,21 +80,11 @@ class Live:
         from bnnlab import figures
 
         named = figures.get(view) if isinstance(view, str) else view
-        self.view = checked(type(named), f"view {named.key!r}", {**named.options(), **options})
+        self.view = named.changed(**options)
         self.log = log
         self.look = themes.Look(theme)
         self._drawn = [_Drawn(panel, self.look) for panel in self.view.panels(log)]
-        self.panels = self._grouped()
-
-    def _grouped(self) -> list[LivePanel]:
-        """Put the panels of one lane and title beside each other."""
-        groups: dict[tuple[str, str], list[_Drawn]] = {}
-        for drawn in self._drawn:
-            groups.setdefault((drawn.panel.lane, drawn.panel.title), []).append(drawn)
-        return [
-            LivePanel(lane, title, members[0].figure if len(members) == 1 else _beside(members))
-            for (lane, title), members in groups.items()
-        ]
+        self.panels = _grouped(self._drawn)
 
     @property
     def model(self) -> Model:
@@ -103,9 +93,9 @@ class Live:
 
         return column([panel.model for panel in self.panels], sizing_mode="stretch_width")
 
-    def element(self) -> Any:
-        """Return what it shows now as a HoloViews element, to be exported."""
-        return self.view(self.log, theme=self.look.theme)
+    def drawing(self) -> Drawing:
+        """Return what it shows now, to be exported."""
+        return self.view.drawing(self.log, theme=self.look.theme)
 
     def update(self) -> None:
         """Show the newest records of the log."""
@@ -120,6 +110,22 @@ class Live:
         self.look = themes.Look(theme)
         for drawn in self._drawn:
             screen.recolor(drawn.figure, drawn.renderers, drawn.panel, self.look)
+
+
+def _grouped(every: list[_Drawn]) -> list[LivePanel]:
+    """Put the panels of one lane and title beside each other."""
+    groups: dict[tuple[str, str], list[_Drawn]] = {}
+    for drawn in every:
+        groups.setdefault((drawn.panel.lane, drawn.panel.title), []).append(drawn)
+    return [
+        LivePanel(lane, title, members[0].figure if len(members) == 1 else _beside(members))
+        for (lane, title), members in groups.items()
+    ]
+
+
+def page_panels(panels: list[Panel], look: themes.Look) -> list[LivePanel]:
+    """Return panels as pictures for a page that does not change."""
+    return _grouped([_Drawn(panel, look) for panel in panels])
 
 
 def _beside(members):

@@ -146,7 +146,8 @@ class Panel:
         empty: said in the middle while there is nothing to draw; "" once there is.
         share: its width relative to those it stands beside.
         height: in pixels on the page.
-        section, row: on a sheet, what begins with it, and which row it stands in.
+        section: on a sheet, what begins with it.
+        powers: logarithmic axes name powers of ten only.
         ticks: positions and labels of the y axis, where it names things.
     """
 
@@ -161,6 +162,7 @@ class Panel:
     y_label: str = ""
     x_log: bool = False
     y_log: bool = False
+    powers: bool = False
     x_axis: bool = True
     y_axis: bool = False
     empty: str = ""
@@ -168,7 +170,6 @@ class Panel:
     share: float = 1.0
     height: int = 130
     section: str = ""
-    row: int | None = None
     ticks: list[tuple[float, str]] = field(default_factory=list)
 
     def __post_init__(self):

@@ -1,12 +1,20 @@
 """Figures on paper: how matplotlib axes are dressed."""
 
+from textwrap import wrap
+
 from matplotlib import font_manager
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from bnnlab.figures import theme
-from bnnlab.figures.compose import About
-from bnnlab.figures.marks import Band, Image, Panel, Points, Text
+from bnnlab.figures.compose import Drawing
+from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
 
+# Inches: the text of a page in the usual venues.
+WIDTHS = {"column": 3.35, "page": 6.9, "sheet": 11.0}
+INCHES = theme.POINTS / 72 / theme.SMALL  # on paper, of a pixel on the page
+_HEAD = 0.44  # inches for title and caption
 _DASHES = {
     "solid": "-",
     "dashed": (0, (5, 2.5)),
@@ -25,8 +33,8 @@ def settings() -> dict:
     """Return the matplotlib settings all exports share: text stays text, files are repeatable."""
     installed = set(font_manager.get_font_names())
     return {
-        "font.family": "sans-serif",
-        "font.sans-serif": [name for name in _WANTED if name in installed],
+        # A family list is gone through glyph by glyph.
+        "font.family": [name for name in _WANTED if name in installed],
         "font.size": theme.POINTS,
         "mathtext.default": "regular",
         "axes.linewidth": 0.5,
@@ -39,7 +47,7 @@ def settings() -> dict:
 
 
 def style(mark, look) -> dict[str, object]:
-    """Return HoloViews' matplotlib options of the element that draws a mark."""
+    """Return the matplotlib properties of what draws a mark, HoloViews' options as well."""
     if isinstance(mark, Text):
         return dict(
             color=look(mark.color, words=True), horizontalalignment=mark.align,
@@ -47,22 +55,79 @@ def style(mark, look) -> dict[str, object]:
             size=theme.POINTS * mark.size,
         )  # fmt: skip
     if isinstance(mark, Image):
-        return dict(interpolation="nearest")
+        return dict(interpolation="none")
     color = look(mark.color)
     if isinstance(mark, Band):
-        return dict(color=color, alpha=mark.alpha, linewidth=0)
+        return dict(facecolor=color, alpha=mark.alpha, linewidth=0)
     if isinstance(mark, Points):
         return dict(
-            marker=_MARKERS[mark.marker], s=(mark.size * 0.5) ** 2, edgecolors=color,
+            marker=_MARKERS[mark.marker], s=(mark.size * 0.62) ** 2, edgecolors=color,
             facecolors=color if mark.filled else "none", linewidth=0.6,
         )  # fmt: skip
     return dict(color=color, linestyle=_DASHES[mark.dash], linewidth=mark.width * 0.62)
 
 
-def dress(axes, panel: Panel, about: About) -> None:
-    """Give axes the style of a page of print, and note on them what they show."""
-    axes.bnnlab_panel, axes.bnnlab_about = panel, about
-    look = theme.Look(about.theme)
+def _draw_mark(axes, mark, look):
+    c, looks = mark.columns(), style(mark, look)
+    if isinstance(mark, Line):
+        axes.plot(c["x"], c["y"], solid_joinstyle="round", **looks)
+    elif isinstance(mark, Band):
+        axes.fill_between(c["x"], c["low"], c["high"], **looks)
+    elif isinstance(mark, Spikes):
+        axes.vlines(c["x"], 0, c["y"], **looks)
+    elif isinstance(mark, Points):
+        axes.scatter(c["x"], c["y"], clip_on=False, zorder=3, **looks)
+    elif isinstance(mark, Text):
+        for x, y, words in zip(c["x"], c["y"], mark.text, strict=True):
+            axes.text(x, y, words, parse_math=False, **looks)
+    else:
+        axes.imshow(
+            c["image"], origin="lower", extent=mark.extent, aspect="auto", vmin=-0.5,
+            vmax=mark.levels - 0.5, cmap=ListedColormap(look.palette(mark)), **looks,
+        )  # fmt: skip
+
+
+def draw(drawing: Drawing, inches: float | None) -> Figure:
+    """Return a drawing as a matplotlib figure of a width, at the sizes its type is made for."""
+    rows = drawing.rows
+    if rows is None:
+        n = drawing.columns
+        rows = [drawing.panels[i : i + n] for i in range(0, len(drawing.panels), n)]
+    look = theme.Look(drawing.theme)
+    heights = [max(p.height for p in row) * INCHES + 0.2 * bool(row[0].section) for row in rows]
+    width = inches or WIDTHS["page" if drawing.rows is None else "sheet"]
+    figure = Figure(figsize=(width, sum(heights) + _HEAD), facecolor=look("paper"))
+    share = 1 - _HEAD / (sum(heights) + _HEAD)
+    figure.set_layout_engine(
+        "constrained", w_pad=0.03, h_pad=0.035, wspace=0, hspace=0, rect=(0, 0, 1, share)
+    )
+    outer = figure.add_gridspec(len(rows), 1, height_ratios=heights)
+    for number, row in enumerate(rows):
+        shares = [panel.share for panel in row]
+        if drawing.rows is None and number:
+            # The last row of a grid keeps the widths of those above it.
+            shares += [panel.share for panel in rows[0][len(row) :]]
+        inner = outer[number].subgridspec(1, len(shares), width_ratios=shares)
+        for place, panel in enumerate(row):
+            axes = figure.add_subplot(
+                inner[place], xscale="log" if panel.x_log else "linear",
+                yscale="log" if panel.y_log else "linear",
+            )  # fmt: skip
+            for mark in panel.marks:
+                _draw_mark(axes, mark, look)
+            axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
+            dress(axes, panel, look)
+    left, top = 0.06 / width, sum(heights) + _HEAD
+    figure.text(left, 1 - 0.13 / top, drawing.title, va="center", weight="bold",
+                size=theme.POINTS + 2, color=look("ink"))  # fmt: skip
+    words = "\n".join(wrap(drawing.caption, int(width * 22)))
+    figure.text(left, 1 - 0.22 / top, words, va="top", size=theme.POINTS - 0.5,
+                color=look("muted"))  # fmt: skip
+    return figure
+
+
+def dress(axes, panel: Panel, look) -> None:
+    """Give axes the style of a page of print."""
     axes.set_facecolor("none")
     axes.set_title(panel.heading, loc="left", fontsize=theme.POINTS + 0.8, pad=3,
                    color=look(panel.color, words=True))  # fmt: skip
@@ -80,13 +145,13 @@ def dress(axes, panel: Panel, about: About) -> None:
     axes.yaxis.label.set(fontsize=size, color=look("muted"))
     axes.xaxis.labelpad = axes.yaxis.labelpad = 1.5
     if panel.x_axis:
-        _locate(axes.xaxis, panel.x_log)
+        _locate(axes.xaxis, panel.x_log, panel.powers)
     else:
         axes.xaxis.set_visible(False)
     if panel.ticks:
         axes.set_yticks([at for at, _ in panel.ticks], [name for _, name in panel.ticks])
     elif panel.y_axis:
-        _locate(axes.yaxis, panel.y_log)
+        _locate(axes.yaxis, panel.y_log, panel.powers)
         axes.grid(axis="y", color=look("grid"), linewidth=0.5)
         axes.set_axisbelow(True)
     else:
@@ -99,9 +164,14 @@ def dress(axes, panel: Panel, about: About) -> None:
     axes.set(xlim=panel.x_range, ylim=panel.y_range)
 
 
-def _locate(axis, log):
-    if log:
+def _locate(axis, log, powers):
+    if not log:
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        return
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    if powers:
         axis.set_major_locator(LogLocator(numticks=5))
-        axis.set_minor_formatter(NullFormatter())
     else:
-        axis.set_major_locator(MaxNLocator(4))
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

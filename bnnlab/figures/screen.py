@@ -1,6 +1,7 @@
 """Figures on the page: panels as Bokeh figures, their style, and what their sources hold."""
 
 import numpy as np
+from bokeh.core.properties import value
 from bokeh.models import (
     BasicTicker,
     ColumnDataSource,
@@ -8,9 +9,10 @@ from bokeh.models import (
     HoverTool,
     LinearColorMapper,
     LogTicker,
+    NumeralTickFormatter,
     Range1d,
+    glyphs,
 )
-from bokeh.models import glyphs
 from bokeh.plotting import figure as new_figure
 
 from bnnlab.figures import theme
@@ -42,7 +44,7 @@ def style(mark, look) -> dict[str, object]:
     if isinstance(mark, Text):
         return dict(
             text_color=look(mark.color, words=True), text_align=mark.align,
-            text_baseline=mark.baseline, text_font=theme.SANS,
+            text_baseline=mark.baseline, text_font=value(theme.SANS),
             text_font_size=f"{theme.SMALL * mark.size:g}px",
         )  # fmt: skip
     if isinstance(mark, Image):
@@ -83,24 +85,15 @@ def draw(panel: Panel, look):
     drawn = [
         figure.add_glyph(
             ColumnDataSource(source_data(mark)), _glyph(mark, look),
-            name=getattr(mark, "label", None) or None,
         )
         for mark in panel.marks
     ]  # fmt: skip
     figure.xaxis[0].axis_label, figure.yaxis[0].axis_label = panel.x_label, panel.y_label
-    if panel.hover:
-        figure.add_tools(
-            HoverTool(
-                renderers=[r for r, m in zip(drawn, panel.marks, strict=True) if type(m) is Line],
-                tooltips=panel.hover, mode="mouse", line_policy="nearest", visible=False,
-            )  # fmt: skip
-        )
-    dress(figure, panel)
-    recolor(figure, drawn, panel, look)
+    dress(figure, drawn, panel, look)
     return figure, drawn
 
 
-def dress(figure, panel: Panel) -> None:
+def dress(figure, drawn, panel: Panel, look) -> None:
     """Give a figure the style of the page: light axes, fixed ranges, no chart junk."""
     figure.update(
         background_fill_color=None, border_fill_color=None, outline_line_color=None,
@@ -121,6 +114,10 @@ def dress(figure, panel: Panel) -> None:
             major_label_standoff=3, major_tick_in=0, major_tick_out=3, minor_tick_line_color=None,
             ticker=(LogTicker if log else BasicTicker)(desired_num_ticks=4), visible=shown,
         )  # fmt: skip
+        if log and not panel.powers:
+            axis.update(
+                ticker=LogTicker(mantissas=[1, 2, 5]), formatter=NumeralTickFormatter(format="0.[0000]")
+            )
     if panel.ticks:
         figure.yaxis[0].update(
             ticker=FixedTicker(ticks=[at for at, _ in panel.ticks]),
@@ -128,6 +125,17 @@ def dress(figure, panel: Panel) -> None:
         )
     figure.xgrid.grid_line_color = None
     figure.ygrid.visible = panel.y_axis and not panel.ticks
+    if panel.hover:
+        lines = [(r, m) for r, m in zip(drawn, panel.marks, strict=True) if isinstance(m, Line)]
+        for renderer, mark in lines:
+            renderer.name = mark.label
+        figure.add_tools(
+            HoverTool(
+                renderers=[renderer for renderer, _ in lines], tooltips=panel.hover, mode="mouse",
+                line_policy="nearest", visible=False,
+            )
+        )  # fmt: skip
+    recolor(figure, drawn, panel, look)
 
 
 def recolor(figure, drawn, panel: Panel, look) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import param
 
+from bnnlab.figures.compose import Drawing, caption
 from bnnlab.figures.marks import Panel
 from bnnlab.registry import checked, options
 from bnnlab.training.store import Log, RunLog
@@ -67,19 +68,28 @@ class View(param.Parameterized):
         """Return its options by name: plain values."""
         return options(self)
 
-    def __call__(self, log: Log, *, theme: str = "light", **changed: Any) -> Any:
+    def applies(self, log: Log) -> bool:
+        """Return whether a log has what this view shows."""
+        return True
+
+    def drawing(self, log: Log, *, theme: str = "light") -> Drawing:
+        """Return a log as this view shows it: what `bnnlab.export` needs, at little cost."""
+        title = f"{log.path.stem}: {self.title.lower()}"
+        return Drawing(self.panels(log), title, caption(log), self.columns, theme)
+
+    def changed(self, **options: Any) -> "View":
+        """Return the same view with other options; raises ValueError as `figures.get` does."""
+        return checked(type(self), f"view {self.key!r}", {**self.options(), **options})
+
+    def __call__(self, log: Log, *, theme: str = "light", **options: Any) -> Any:
         """Return the HoloViews element of a log, with these options in place of its own.
 
         Raises ValueError for options that are unknown or not allowed, and for lanes, layers and
         steps that the log does not have.
         """
-        from bnnlab.figures.compose import About, caption
         from bnnlab.figures.elements import layout
 
-        view = checked(type(self), f"view {self.key!r}", {**self.options(), **changed})
-        return layout(
-            view.panels(log), About(f"{log.path.stem}: {self.title}", caption(log), self.columns, theme)
-        )
+        return layout(self.changed(**options).drawing(log, theme=theme))
 
 
 class LayerView(View):

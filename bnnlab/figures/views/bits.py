@@ -19,6 +19,10 @@ class Bits(LayerView):
     order = 30
     columns = 4
 
+    def applies(self, log):
+        """Return whether a log has what this view shows."""
+        return any(layer["weight_bits"] == 1 for run in log.runs for layer in run.layers)
+
     def panels(self, log):
         """Return an image for each lane and layer whose weights are 1-bit."""
         panels = [

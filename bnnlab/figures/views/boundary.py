@@ -25,6 +25,10 @@ class Boundary(View):
     seed = seed_parameter()
     step = step_parameter()
 
+    def applies(self, log):
+        """Return whether a log has what this view shows."""
+        return bool(log.task["is_2d"])
+
     def panels(self, log):
         """Return a panel for each lane."""
         if not log.task["is_2d"]:

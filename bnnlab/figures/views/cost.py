@@ -25,6 +25,10 @@ class Cost(View):
         default=1, bounds=(1, None), constant=True, doc="Batch size of the times shown."
     )
 
+    def applies(self, log):
+        """Return whether a log has what this view shows."""
+        return any(run.cost for run in log.runs)
+
     def panels(self, log):
         """Return a panel for each kind of cost, a row for each lane."""
         runs = [log.run(lane, self.seed) for lane in self.chosen_lanes(log)]

@@ -24,20 +24,23 @@ class Hessian(LayerView):
     question = "How the curvature bends LAB's scaling factor."
     order = 60
 
+    def applies(self, log):
+        """Return whether a log has what this view shows."""
+        return any(layer["curvature"] for run in log.runs for layer in run.layers)
+
     def panels(self, log):
         """Return four panels for each layer of each lane that weighs errors by a curvature."""
         panels = []
         for run, layer in self.pairs(log):
-            if layer["binarized"] and run.scheme.startswith("lab"):
+            if layer["curvature"]:
                 panels += self._of_layer(log, run, layer["name"])
         return panels or [nothing("no lane here weighs errors by a curvature: add lab or lab2")]
 
     def _of_layer(self, log, run, name):
         heading, color = f"{run.lane} · {name}", run.description["color"]
         arrays = self.arrays(run)
-        counts, edges = arrays.get(f"curvature/{name}", Z), arrays.get("gradient_edges", Z)
-        shown = edges[:-1][counts > 0] if len(counts) else Z
-        low, high = (shown.min() - 0.5, shown.max() + 0.75) if len(shown) else (-8, 0)
+        counts, edges = arrays.get(f"curvature/{name}", Z), arrays.get(f"curvature_edges/{name}", Z)
+        low, high = (edges[0], edges[-1]) if len(counts) else (-8, 0)
         x, y = steps(edges, counts / peak(counts)) if len(counts) else (Z, Z)
         empty = "" if len(counts) else "nothing recorded yet"
         about = dict(x_range=(float(low), float(high)), color=color, empty=empty, height=170)

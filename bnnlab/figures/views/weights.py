@@ -50,7 +50,7 @@ def _latent(run, name, arrays, heading, reach):
     share = saturated[-1] if len(saturated) else 0
     note = [f"{percent(share)} at the walls"] if share >= 0.001 else []
     return Panel(
-        run.lane, name, heading,
+        run.lane, name, f"{heading} · latent",
         [
             Band(x, np.zeros_like(y), y, color, alpha=0.38),
             Spikes(walls, np.full(len(walls), 1.08), "ink", "dashed"),
@@ -62,7 +62,7 @@ def _latent(run, name, arrays, heading, reach):
             Text([reach] * len(note), [1.0] * len(note), note, align="right"),
         ],
         x_range=(-reach * 1.04, reach * 1.04), y_range=(0, 1.28), color=color,
-        x_label="latent weight", empty="" if len(counts) else "nothing recorded yet", share=1.6,
+        empty="" if len(counts) else "nothing recorded yet", share=1.6,
     )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def _binary(run, layer, arrays, scale):
     heights = shares * max(len(shares), 1) / 2 if len(shares) else Z
     empty = "" if len(values) else "nothing recorded yet" if not arrays else "kept in 32 bits"
     return Panel(
-        run.lane, name, "",
+        run.lane, name, "binary",
         [
             Spikes(values, heights, color, width=2.4),
             Points(values, heights, color, size=4.5),
@@ -88,6 +88,6 @@ def _binary(run, layer, arrays, scale):
             Text(sides[:1], [0.98] * len(sides[:1]), parts[:1]),
             Text(sides[1:], [0.98] * len(sides[1:]), parts[1:], align="right"),
         ],
-        x_range=(-1.25 * scale, 1.25 * scale), y_range=(0, 1.28), color=color,
-        x_label="binary weight", empty=empty,
+        x_range=(-1.25 * scale, 1.25 * scale), y_range=(0, 1.28), color="muted",
+        empty=empty,
     )  # fmt: skip
