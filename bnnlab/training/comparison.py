@@ -206,6 +206,7 @@ class Comparison(param.Parameterized):
                 "inputs": layer.in_features,
                 "outputs": layer.out_features,
                 "binarized": layer.binarized,
+                "curvature": layer.second_moment is not None,
                 "weight_bits": layer.scheme.weight_bits,
                 "input_bits": 32 if layer.input_step is None else layer.scheme.activation_bits,
             }

@@ -44,7 +44,7 @@ def network_of(settings: dict, scheme: dict, seed: int) -> nn.Module:
 
 
 class Diverged(ArithmeticError):
-    """A lane's loss is no longer a finite number."""
+    """A lane's loss or a parameter of its network is no longer a finite number."""
 
 
 class Lane:
@@ -90,7 +90,8 @@ class Lane:
             looking: keep what the estimators received and let through, for the probes.
 
         Returns the loss, the accuracy on the batch, and what was seen (None unless looking).
-        Raises Diverged, before any weight is changed, when the loss is not finite.
+        Raises Diverged when the loss is not finite, before any weight is changed; when looking,
+        also when the update gave a parameter that is not.
         """
         if not self.network.training:
             self.network.train()
@@ -103,12 +104,19 @@ class Lane:
                 raise Diverged(f"train_loss is {value} at step {self.step + 1}")
             loss.backward()
         self.optimizer.step()
+        if looking:
+            self._refuse_what_is_not_finite()
         with torch.no_grad():
             for layer in self.layers.values():
                 layer.scheme.after_step(layer, self.optimizer)
             accuracy = (scores.argmax(1) == y).float().mean().item()
         self.step += 1
         return value, accuracy, seen
+
+    def _refuse_what_is_not_finite(self) -> None:
+        for name, parameter in self.network.named_parameters():
+            if not parameter.isfinite().all():
+                raise Diverged(f"{name} has values that are not finite at step {self.step + 1}")
 
     @torch.no_grad()
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[float, float]:

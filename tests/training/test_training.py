@@ -95,6 +95,7 @@ def test_what_is_recorded(eight):
     weights = 12 * 12
     assert arrays["latent/hidden2"].sum() == weights
     assert arrays["binary_counts/hidden2"].sum() == weights
+    assert "curvature_edges/hidden2" in arrays
     assert arrays["curvature/hidden2"].sum() == arrays["weight_curvature/hidden2"].sum() == weights
     assert arrays["bits_shape/hidden2"].tolist() == [12, 12]
     assert arrays["boundary"].shape == (64, 64)
@@ -173,6 +174,22 @@ def test_a_lane_that_diverges_is_marked_and_the_others_go_on(tmp_path):
     assert well.end["state"] == "done" and well.step == 12
     for line in (sick.folder / "scalars.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+
+def test_a_parameter_that_is_not_finite_is_noticed_at_the_next_look(tmp_path):
+    log = Comparison(**SMALL, schemes=["lab"], steps=12).create(tmp_path / "a")
+    with Trainer(log.path) as trainer:
+        for _ in range(3):
+            next(trainer)
+        # ReLU makes it 0, so the loss stays finite.
+        norm = trainer.runs[0].lane.network.hidden1.norm
+        with torch.no_grad():
+            norm.bias[0] = -float("inf")
+        for _ in trainer:
+            pass
+    log.refresh()
+    assert log.runs[0].end["state"] == "diverged"
+    assert "hidden1.norm.bias has values that are not finite" in log.runs[0].end["why"]
 
 
 def test_an_infinite_step_size_diverges_without_an_exception(tmp_path):
