@@ -5,8 +5,10 @@
 # make app PYTHON=python3.13. To choose where PyTorch comes from (its own index has smaller builds
 # without CUDA): make app TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
-PYTHON ?= $(firstword $(foreach v,3 3.14 3.13 3.12 3.11,$(shell python$(v) -c \
+ifndef PYTHON
+PYTHON := $(firstword $(foreach v,3 3.14 3.13 3.12 3.11,$(shell python$(v) -c \
   'import sys; sys.version_info >= (3, 11) and print("python$(v)")' 2>/dev/null)))
+endif
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
