@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bnnlab.training import checkpoint, files, store
+from bnnlab.training import files, store
 
 BATCHES = (1, 100)
 
@@ -73,6 +73,7 @@ def measure_run(log: store.Log, run: store.RunLog, test_x: np.ndarray) -> dict[s
     import bnnlab
     from bnnlab.packed import NotPackable
     from bnnlab.packed.benchmark import machine
+    from bnnlab.training import checkpoint
 
     saved = checkpoint.read(run.folder)
     if saved is None:
@@ -163,7 +164,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure_all(options: argparse.Namespace) -> None:
-    from bnnlab import tasks
     from bnnlab.packed import kernels
 
     kernels.require()
@@ -174,6 +174,9 @@ def _measure_all(options: argparse.Namespace) -> None:
     if unknown:
         ids = ", ".join(run.id for run in log.runs)
         raise ValueError(f"no run {', '.join(sorted(unknown))}; the runs are {ids}")
+    from bnnlab import tasks
+    from bnnlab.training import checkpoint
+
     runs = [
         run
         for run in log.runs

@@ -139,18 +139,17 @@ static void subtract_mismatches(const uint32_t *a, const uint32_t *panels, size_
 }
 
 ALWAYS_INLINE void signed_tile(const size_t rows, const float *x, const uint32_t *panel, size_t n,
-                               size_t start, size_t k, size_t first, size_t last, float *out)
+                               size_t start, size_t inputs, float *out)
 {
     const __m256 one = _mm256_set1_ps(1.0f), sign_bit = _mm256_set1_ps(-0.0f);
     __m256 sum[TILE_ROWS][2];
     UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < 2; c++)
             sum[r][c] = _mm256_setzero_ps();
-    for (size_t w = first; w < last; w++) {
-        const size_t inputs = smaller(k - w * 32, 32);
-        const float *at = x + w * 32;
+    for (size_t w = 0; w * 32 < inputs; w++) {
         const __m256i *b = (const __m256i *)(panel + w * BNNLAB_LANES);
-        for (size_t j = 0; j < inputs; j++) {
+        const float *at = x + w * 32 * rows;
+        for (size_t j = 0; j < smaller(inputs - w * 32, 32); j++, at += rows) {
             const __m128i left = _mm_cvtsi32_si128((int)(31 - j));
             UNROLL for (size_t c = 0; c < 2; c++) {
                 /* Bit j comes to the sign's place; one ^ (~b & sign_bit) is then +-1.0. */
@@ -158,7 +157,7 @@ ALWAYS_INLINE void signed_tile(const size_t rows, const float *x, const uint32_t
                 const __m256 down = _mm256_andnot_ps(_mm256_castsi256_ps(up), sign_bit);
                 const __m256 sign = _mm256_xor_ps(one, down);
                 UNROLL for (size_t r = 0; r < rows; r++)
-                    sum[r][c] = _mm256_fmadd_ps(sign, _mm256_set1_ps(at[r * k + j]), sum[r][c]);
+                    sum[r][c] = _mm256_fmadd_ps(sign, _mm256_set1_ps(at[r]), sum[r][c]);
             }
         }
     }
@@ -178,12 +177,15 @@ ALWAYS_INLINE void signed_tile(const size_t rows, const float *x, const uint32_t
 static void add_signed_block(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                              size_t first, size_t last, float *out)
 {
-    const size_t words = BNNLAB_WORDS(k);
-    for (size_t j = 0; j < n; j += BNNLAB_LANES) {
-        const uint32_t *panel = panels + j * words;
-        for (size_t i = 0; i < m; i += TILE_ROWS)
-            WITH_ROWS(smaller(m - i, TILE_ROWS), signed_tile, x + i * k, panel, n, j, k, first, last,
-                      out + i * n);
+    const size_t words = BNNLAB_WORDS(k), inputs = smaller(k, last * 32) - first * 32;
+    float tile[TILE_ROWS * BNNLAB_BLOCK_WORDS * 32];
+    for (size_t i = 0; i < m; i += TILE_ROWS) {
+        const size_t rows = smaller(m - i, TILE_ROWS);
+        interleave_rows(x + i * k + first * 32, rows, k, inputs, tile);
+        for (size_t j = 0; j < n; j += BNNLAB_LANES) {
+            const uint32_t *panel = panels + j * words + first * BNNLAB_LANES;
+            WITH_ROWS(rows, signed_tile, tile, panel, n, j, inputs, out + i * n);
+        }
     }
 }
 

@@ -110,30 +110,28 @@ static void subtract_mismatches(const uint32_t *a, const uint32_t *panels, size_
 }
 
 ALWAYS_INLINE void signed_tile(const size_t rows, const size_t count, const float *x,
-                               const uint32_t *panels, size_t n, size_t start, size_t k,
-                               size_t first, size_t last, float *out)
+                               const uint32_t *panels, size_t n, size_t start, size_t words,
+                               size_t inputs, float *out)
 {
-    const size_t words = BNNLAB_WORDS(k);
     const __m512i one = _mm512_castps_si512(_mm512_set1_ps(1.0f));
     const __m512i sign_bit = _mm512_set1_epi32((int)0x80000000u);
     __m512 sum[TILE_ROWS][TILE_PANELS];
     UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < count; c++)
             sum[r][c] = _mm512_setzero_ps();
-    for (size_t w = first; w < last; w++) {
-        const size_t inputs = smaller(k - w * 32, 32);
-        const float *at = x + w * 32;
+    for (size_t w = 0; w * 32 < inputs; w++) {
+        const float *at = x + w * 32 * rows, *end = at + smaller(inputs - w * 32, 32) * rows;
         __m512i b[TILE_PANELS];
         UNROLL for (size_t c = 0; c < count; c++)
             b[c] = _mm512_loadu_si512(panels + (c * words + w) * BNNLAB_LANES);
-        for (size_t j = 0; j < inputs; j++)
+        for (; at < end; at += rows)
             UNROLL for (size_t c = 0; c < count; c++) {
                 /* Bit j comes to the sign's place; one ^ (~b & sign_bit) is then +-1.0. */
                 b[c] = _mm512_ror_epi32(b[c], 1);
                 const __m512 sign = _mm512_castsi512_ps(
                     _mm512_ternarylogic_epi32(b[c], one, sign_bit, 0xC6));
                 UNROLL for (size_t r = 0; r < rows; r++)
-                    sum[r][c] = _mm512_fmadd_ps(sign, _mm512_set1_ps(at[r * k + j]), sum[r][c]);
+                    sum[r][c] = _mm512_fmadd_ps(sign, _mm512_set1_ps(at[r]), sum[r][c]);
             }
     }
     UNROLL for (size_t r = 0; r < rows; r++)
@@ -149,12 +147,15 @@ static void add_signed_block(const float *x, const uint32_t *panels, size_t m, s
                              size_t first, size_t last, float *out)
 {
     const size_t total = (n + BNNLAB_LANES - 1) / BNNLAB_LANES, words = BNNLAB_WORDS(k);
-    for (size_t p = 0; p < total; p += TILE_PANELS) {
-        const size_t count = smaller(total - p, TILE_PANELS);
-        const uint32_t *b = panels + p * words * BNNLAB_LANES;
-        for (size_t i = 0; i < m; i += TILE_ROWS) {
-            const size_t rows = smaller(m - i, TILE_ROWS);
-            WITH_TILE(rows, count, signed_tile, x + i * k, b, n, p, k, first, last, out + i * n);
+    const size_t inputs = smaller(k, last * 32) - first * 32;
+    float tile[TILE_ROWS * BNNLAB_BLOCK_WORDS * 32];
+    for (size_t i = 0; i < m; i += TILE_ROWS) {
+        const size_t rows = smaller(m - i, TILE_ROWS);
+        interleave_rows(x + i * k + first * 32, rows, k, inputs, tile);
+        for (size_t p = 0; p < total; p += TILE_PANELS) {
+            const size_t count = smaller(total - p, TILE_PANELS);
+            const uint32_t *b = panels + (p * words + first) * BNNLAB_LANES;
+            WITH_TILE(rows, count, signed_tile, tile, b, n, p, words, inputs, out + i * n);
         }
     }
 }

@@ -56,19 +56,28 @@ static void subtract_mismatches(const uint32_t *a, const uint32_t *panels, size_
         }
 }
 
+/* v where bit 0 of `plus` is 1, -v where it is 0. */
+static float with_sign(float v, uint32_t plus)
+{
+    union { float value; uint32_t bits; } u = {v};
+    u.bits ^= ~plus << 31;
+    return u.value;
+}
+
 static void add_signed_block(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                              size_t first, size_t last, float *out)
 {
     const size_t words = BNNLAB_WORDS(k), end = last * 32 < k ? last * 32 : k;
     for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-            const uint32_t *b = panels + j / BNNLAB_LANES * words * BNNLAB_LANES + j % BNNLAB_LANES;
-            float sum = 0.0f;
-            for (size_t c = first * 32; c < end; c++) {
-                const float v = x[i * k + c];
-                sum += b[c / 32 * BNNLAB_LANES] >> (c % 32) & 1 ? v : -v;
-            }
-            out[i * n + j] += sum;
+        for (size_t j = 0; j < n; j += BNNLAB_LANES) {
+            const uint32_t *panel = panels + j * words;
+            float sum[BNNLAB_LANES] = {0};
+            for (size_t c = first * 32; c < end; c++)
+                for (size_t lane = 0; lane < BNNLAB_LANES; lane++)
+                    sum[lane] += with_sign(x[i * k + c],
+                                           panel[c / 32 * BNNLAB_LANES + lane] >> (c % 32));
+            for (size_t lane = 0; lane < BNNLAB_LANES && j + lane < n; lane++)
+                out[i * n + j + lane] += sum[lane];
         }
 }
 

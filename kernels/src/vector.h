@@ -29,4 +29,13 @@ ALWAYS_INLINE size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* A tile of the float product's inputs as [input][row], adjacent: rows a power of two apart would
+ * share cache sets. */
+ALWAYS_INLINE void interleave_rows(const float *x, size_t rows, size_t k, size_t inputs, float *tile)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < inputs; j++)
+            tile[j * rows + r] = x[r * k + j];
+}
+
 #endif

@@ -24,7 +24,7 @@ def build(folder, *options):
         if os.environ.get("BNNLAB_REQUIRE_KERNELS"):
             pytest.fail(message)
         pytest.skip(message)
-    flags = ["-DBNNLAB_SANITIZE=ON", "-DCMAKE_C_FLAGS_RELEASE=-O1", *options]
+    flags = ["-DCMAKE_C_FLAGS_RELEASE=-O1", *options]
     for command in (["-S", SOURCE, "-B", folder, *flags], ["--build", folder]):
         done = subprocess.run([cmake, *command], capture_output=True, text=True, timeout=250)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -39,7 +39,7 @@ def fuzz(program, cases):
 
 
 def test_every_instruction_set_equals_the_scalar_one_under_sanitizers(tmp_path, record_property):
-    done = fuzz(build(tmp_path), CASES)
+    done = fuzz(build(tmp_path, "-DBNNLAB_SANITIZE=ON"), CASES)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     assert f"{CASES} cases, no difference" in done.stdout
@@ -47,9 +47,9 @@ def test_every_instruction_set_equals_the_scalar_one_under_sanitizers(tmp_path, 
 
 
 def test_a_wrong_tail_mask_is_found(tmp_path):
-    program = build(tmp_path, "-DBNNLAB_MUTANT=TAIL")
+    program = build(tmp_path, "-DBNNLAB_FUZZ=ON", "-DBNNLAB_MUTANT=TAIL")
     done = fuzz(program, 5000)
     if done.stdout.startswith("instruction sets: scalar\n"):
         pytest.skip("this processor has no vector kernels to plant it in")
     assert done.returncode != 0
-    assert "MISMATCH" in done.stdout or "AddressSanitizer" in done.stderr
+    assert "MISMATCH" in done.stdout
