@@ -33,8 +33,8 @@ def caption(log: Log) -> str:
     seeds = ", ".join(map(str, spec["seeds"]))
     parts = [
         log.task["title"],
-        " ".join([network.pop("name"), *(f"{k.replace('_', ' ')} {_said(v)}" for k, v in
-                                         network.items())]).replace("  ", " "),
+        ", ".join([network.pop("name"), *(f"{k.replace('_', ' ')} {_said(v)}" for k, v in
+                                          sorted(network.items(), reverse=True))]),
         f"seeds {seeds}" if "," in seeds else f"seed {seeds}",
         f"step {max(log.step, 0)} of {log.steps}", f"batches of {spec['batch_size']}",
         f"step size {spec['lr']:g}", f"bnnlab {__version__}",

@@ -8,7 +8,8 @@ from bnnlab.figures.marks import Band, Line, Panel, Points, Text
 from bnnlab.figures.series import Series, spread_labels
 from bnnlab.figures.view import Z
 
-LABEL_ROOM = 0.24  # of the width, for the names at the lines' ends
+# Pixels: of a letter in a name at a line's end, and of a panel's width on a narrow page.
+_LETTER, _WIDTH = 5.8, 320
 
 
 class Entry(NamedTuple):
@@ -33,7 +34,8 @@ def panel(
     **about,
 ) -> Panel:
     """Return a panel of lines, each labelled at its end, the labels spread so that all are read."""
-    x_range = (through[0], through[1] * (1 + LABEL_ROOM))
+    named = _LETTER * (max(len(entry.label) for entry in entries) + 1)
+    x_range = (through[0], through[1] * _WIDTH / (_WIDTH - named))
     scale = np.log10 if log else np.asarray
     low, high = (float(v) for v in scale(np.array(y_range)))
     known = [i for i, entry in enumerate(entries) if np.isfinite(entry.series.mean).any()]
@@ -43,7 +45,7 @@ def panel(
             known,
             spread_labels(
                 np.array([float(scale(np.array(max(ends[i][1], y_range[0])))) for i in known]),
-                (high - low) * 0.092, low + (high - low) * 0.02, high - (high - low) * 0.02,
+                (high - low) * 0.092, low + (high - low) * 0.04, high - (high - low) * 0.04,
             ),
             strict=True,
         )
@@ -66,7 +68,7 @@ def panel(
         marks.append(Points([ends[i][0]] if stopped else Z, [ends[i][1]] if stopped else Z,
                             entry.color, "x", 8))  # fmt: skip
     return Panel(
-        about.pop("lane", ""), title, title, marks, x_range, y_range, y_axis=True, y_log=log,
+        about.pop("lane", ""), title, about.pop("heading", title), marks, x_range, y_range, y_axis=True, y_log=log,
         x_label="step", empty="" if known else "no steps recorded yet",
         hover=[("", "$name"), ("step", "@x{0}"), (title, f"@y{{{number}}}")], **about,
     )  # fmt: skip

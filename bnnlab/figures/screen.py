@@ -19,6 +19,9 @@ from bnnlab.figures import theme
 from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
 
 
+_ONE_TWO_FIVE = [m * 10.0**e for e in range(-9, 10) for m in (1, 2, 5)]
+
+
 def source_data(mark) -> dict[str, object]:
     """Return the data of the source that draws a mark."""
     c = mark.columns()
@@ -115,9 +118,7 @@ def dress(figure, drawn, panel: Panel, look) -> None:
             ticker=(LogTicker if log else BasicTicker)(desired_num_ticks=4), visible=shown,
         )  # fmt: skip
         if log and not panel.powers:
-            axis.update(
-                ticker=LogTicker(mantissas=[1, 2, 5]), formatter=NumeralTickFormatter(format="0.[0000]")
-            )
+            axis.update(ticker=FixedTicker(ticks=_ONE_TWO_FIVE), formatter=NumeralTickFormatter(format="0.[00000]"))
     if panel.ticks:
         figure.yaxis[0].update(
             ticker=FixedTicker(ticks=[at for at, _ in panel.ticks]),

@@ -181,7 +181,7 @@ def number(value: float) -> str:
         mantissa, exponent = f"{value:.1e}".split("e")
         shown = f"{mantissa}e{int(exponent)}"
     else:
-        shown = f"{value:.{max(0, 2 - int(np.floor(np.log10(size))))}f}"
+        shown = f"{value:.3g}"
     return shown.replace("-", "−")
 
 

@@ -68,5 +68,5 @@ def _panel(view, run, name, heading):
                  [shown] if shown else [], align="right"),
         ],
         x_range=(0, columns), y_range=(-0.14 * rows, rows), color=run.description["color"],
-        x_axis=False, empty="" if packed is not None else "nothing recorded yet", height=190,
+        x_axis=False, empty="" if packed is not None else "nothing recorded yet", height=230,
     )  # fmt: skip

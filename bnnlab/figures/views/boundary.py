@@ -58,7 +58,7 @@ def _panel(run, points, classes, step):
                            ("circle", "triangle", "square", "diamond")[index % 4], 3.4))  # fmt: skip
     return Panel(
         run.lane, "", heading(run), [image, *dots], x_range=extent[:2], y_range=extent[2:],
-        color=run.description["color"], x_axis=False, height=210,
+        color=run.description["color"], x_axis=False, height=230,
         empty="" if said is not None else "nothing recorded yet",
     )  # fmt: skip
 

@@ -11,7 +11,8 @@ class Cost(View):
     """For each lane: parameters, bytes in the file, multiply-accumulates, time and memory.
 
     Times and memory are measured on this machine: the packed network on the C kernel (filled)
-    beside PyTorch float32 as one meets it and through oneDNN, its best (open markers).
+    beside PyTorch float32 as one meets it and through oneDNN, its best (open markers). Axes are
+    logarithmic; the words give the numbers, the packed one first, and how many times it is less.
     """
 
     key = "cost"
@@ -22,8 +23,9 @@ class Cost(View):
 
     seed = seed_parameter()
     batch = param.Integer(
-        default=1, bounds=(1, None), constant=True, doc="Batch size of the times shown."
-    )
+        default=None, allow_None=True, bounds=(1, None), constant=True,
+        doc="Batch size of the times shown; the largest that was measured when not given.",
+    )  # fmt: skip
 
     def applies(self, log):
         """Return whether a log has what this view shows."""
@@ -32,25 +34,35 @@ class Cost(View):
     def panels(self, log):
         """Return a panel for each kind of cost, a row for each lane."""
         runs = [log.run(lane, self.seed) for lane in self.chosen_lanes(log)]
-        costs = [_flat(run.cost or {}, self.batch) for run in runs]
+        batch = self._batch(runs)
+        costs = [_flat(run.cost or {}, batch) for run in runs]
         return [
             _panel("parameters", runs, costs, "", [
                 ("1-bit", "weights_1bit", "square", True), ("32-bit", "float", "circle", False)]),
-            _panel("bytes in the file", runs, costs, "B", [
+            _panel("file · times smaller", runs, costs, "B", [
                 ("packed", "bytes_packed", "square", True),
-                ("float32", "bytes_float32", "circle", False)]),
+                ("float32", "bytes_float32", "circle", False)], ratios=True),
+            _panel("memory · times smaller", runs, costs, "B", [
+                ("packed", "memory_packed_bytes", "square", True),
+                ("float32", "memory_float32_bytes", "circle", False)], ratios=True),
             _panel("multiply-accumulates an example", runs, costs, "", [
                 ("xnor", "macs_xnor", "square", True),
                 ("sign × float", "macs_sign_float", "diamond", True),
                 ("float", "macs_float", "circle", False)]),
-            _panel(f"time for a batch of {self.batch}", runs, costs, "s", [
+            _panel(f"time for a batch of {batch or '…'} · speed-up", runs, costs, "s", [
                 ("packed", "packed_s", "square", True),
                 ("torch", "torch_s", "circle", False),
-                ("oneDNN", "onednn_s", "triangle", False)]),
-            _panel("memory", runs, costs, "B", [
-                ("packed", "memory_packed_bytes", "square", True),
-                ("float32", "memory_float32_bytes", "circle", False)]),
+                ("oneDNN", "onednn_s", "triangle", False)], ratios=True),
         ]  # fmt: skip
+
+    def _batch(self, runs):
+        measured = sorted({b["batch"] for run in runs for b in (run.cost or {}).get("batches", [])})
+        if self.batch is not None and measured and self.batch not in measured:
+            raise ValueError(
+                f"no times for batches of {self.batch}; there are some for "
+                f"{', '.join(map(str, measured))}"
+            )
+        return self.batch or max(measured, default=None)
 
 
 def _flat(cost, batch):
@@ -67,28 +79,30 @@ def _flat(cost, batch):
     return {key: value for key, value in flat.items() if value > 0}
 
 
-def _panel(heading, runs, costs, unit, quantities):
+def _panel(heading, runs, costs, unit, quantities, ratios=False):
     rows = np.arange(len(runs), 0, -1, dtype=float)
     every = [cost[key] for cost in costs for _, key, _, _ in quantities if key in cost]
     low, high = (min(every), max(every)) if every else (1.0, 10.0)
-    low, high = low / 1.6, high * 6  # room for the number at the right of the last marker
+    # Room for the words at the right of the last marker.
+    low, high = low / 1.5, high * (high / low) ** 0.85 * 4
     marks: list = []
     for row, run, cost in zip(rows, runs, costs, strict=True):
         values = sorted(cost[key] for _, key, _, _ in quantities if key in cost)
-        marks.append(Line(values[:1] + values[-1:], [row] * min(2, len(values) * 2), "faint",
-                          width=1.0))  # fmt: skip
+        ends = values[:1] + values[-1:]
+        marks.append(Line(ends, [row] * len(ends), "faint", width=1.0))
         for _, key, marker, own in quantities:
             known = [cost[key]] if key in cost else []
             color = run.description["color"] if own else "muted"
             marks.append(Points(known, [row] * len(known), color, marker, 7, own))
-        marks.append(Text(values[-1:], [row] * len(values[-1:]),
-                          ["   " + _said(cost, quantities, unit)] * len(values[-1:])))  # fmt: skip
-    legend = " · ".join(f"{_SIGNS[marker, own]} {label}" for label, _, marker, own in quantities)
+        said = [_said(cost, quantities, unit, ratios)] if values else []
+        marks.append(Text([values[-1] * (high / low) ** 0.035] * len(said), [row] * len(said),
+                          said))  # fmt: skip
+    legend = "   ".join(f"{_SIGNS[marker, own]} {label}" for label, _, marker, own in quantities)
     return Panel(
         "", heading, f"{heading}   {legend}", marks, (low, high), (0.4, len(runs) + 0.6),
-        x_log=True, y_axis=True, x_label=unit,
+        x_log=True, powers=True, x_axis=False, y_axis=True,
         ticks=[(row, run.lane) for row, run in zip(rows, runs, strict=True)],
-        empty="" if every else "not measured yet", height=60 + 20 * len(runs),
+        empty="" if every else "not measured yet", height=34 + 19 * len(runs),
     )  # fmt: skip
 
 
@@ -98,8 +112,13 @@ _SIGNS = {
 }  # fmt: skip
 
 
-def _said(cost, quantities, unit):
-    return " / ".join(engineering(cost[k], unit) for _, k, _, _ in quantities if k in cost)
+def _said(cost, quantities, unit, ratios):
+    known = [(label, cost[key]) for label, key, _, _ in quantities if key in cost]
+    if not ratios or len(known) < 2:
+        return " / ".join(engineering(value, unit) for _, value in known)
+    first = known[0][1]
+    times = " / ".join(f"{value / first:.2g}×" for _, value in known[1:])
+    return f"{engineering(first, unit)} · {times}"
 
 
 def engineering(value: float, unit: str) -> str:

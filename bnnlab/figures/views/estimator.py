@@ -79,8 +79,11 @@ def _panel(view, log, run, name):
             Band(x, np.zeros_like(y), y, color, alpha=0.22),
             Line(grid, forward, "muted", width=1.0, label="forward"),
             Line(grid, pseudo, color, width=1.8, label="pseudo-gradient"),
-            Text([-1.97] * len(note), [1.32] * len(note), note, "ink"),
+            Text([1.96], [1.14], ["forward"], align="right"),
+            Text([1.96], [0.13], ["pseudo-gradient"], color, align="right"),
+            Text([-1.97] * len(note), [1.36] * len(note), note, "ink"),
         ],
         x_range=(-2, 2), y_range=(-1.15, 1.5), color=color, y_axis=True,
         x_label="what reaches it" if view.of == "activations" else "latent weight", height=150,
+        ticks=[(-1, "−1"), (0, "0"), (1, "1")],
     )  # fmt: skip

@@ -38,7 +38,7 @@ def _panel(view, log, run, name):
     _, colored = steps(edges, after / top) if len(after) else (Z, Z)
     share = blocked(view, run, name) if len(before) else None
     note = [] if share is None else [f"{percent(share)} blocked"]
-    shown = edges[:-1][(before > 0) | (after > 0)] if len(before) else Z
+    shown = edges[:-1][np.maximum(before, after) > 0.003 * top] if len(before) else Z
     low = float(np.floor(shown.min())) if len(shown) else -8.0
     high = float(np.ceil(shown.max() + 0.25)) if len(shown) else 0.0
     return Panel(
@@ -48,6 +48,6 @@ def _panel(view, log, run, name):
             Line(x, grey, "muted", width=1.0, label="before"),
             Text([low + 0.02 * (high - low)] * len(note), [1.13] * len(note), note, "ink"),
         ],
-        x_range=(low, high), y_range=(0, 1.22), color=color, x_label="log₁₀ |gradient|",
+        x_range=(low, high), y_range=(0, 1.22), color=color, x_label="log₁₀ |gradient|: grey before, colour after",
         empty="" if len(before) else "nothing recorded yet",
     )  # fmt: skip

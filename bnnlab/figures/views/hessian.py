@@ -61,22 +61,23 @@ class Hessian(LayerView):
         return [
             distribution,
             against,
-            self._pair(log, run, name, "scaling factor α", ("alpha", "alpha_bwn")),
-            self._pair(log, run, name, "weighted error", ("error", "error_bwn")),
+            self._pair(log, run, name, "α", ("alpha", "alpha_bwn")),
+            self._pair(log, run, name, "error", ("error", "error_bwn")),
         ]
 
     def _pair(self, log, run, name, what, keys):
-        entries, values = [], []
+        entries, values, now = [], [], []
         for key, who, color, dash in zip(
             keys, ("LAB", "BWN"), (run.description["color"], "muted"), ("solid", "dashed"),
             strict=True,
         ):  # fmt: skip
             series = over_seeds([run], f"{key}/{name}", 0.0, "range")
-            now = f" {number(series.mean[-1])}" if len(series.mean) else ""
-            entries.append(lines.Entry(who + now, color, dash, series))
+            entries.append(lines.Entry(who, color, dash, series))
             values.append(series.mean[np.isfinite(series.mean)])
+            now += [number(value) for value in values[-1][-1:]]
+        said = "{} · BWN {}".format(*now) if len(now) == 2 else ""
         every = np.concatenate(values)
-        if what.startswith("weighted"):
+        if what == "error":
             limits = (0.0, nice(every.max(initial=0.0)))
         else:
             low, high = (every.min(), every.max()) if len(every) else (0.0, 1.0)
@@ -84,6 +85,7 @@ class Hessian(LayerView):
             limits = (float(np.floor(low / step) * step), float(np.ceil(high / step) * step))
             limits = limits if limits[0] < limits[1] else (limits[0], limits[0] + step)
         return lines.panel(
-            f"{run.lane} · {name} · {what}", entries, through(log), limits, lane=run.lane,
+            f"{name} {what}", entries, through(log), limits, lane=run.lane,
+            heading=f"{run.lane} · {name} · {what} {said}",
             color=run.description["color"], height=170,
         )  # fmt: skip

@@ -72,7 +72,7 @@ def _binary(run, layer, arrays, scale):
     counts = arrays.get(f"binary_counts/{name}", Z)
     shares = counts / counts.sum() if len(counts) else Z
     two = len(values) == 2
-    said = [f"{number(v)}" for v in values] if two else []
+    said = [("+" if v > 0 else "") + number(v) for v in values] if two else []
     parts = [percent(s) for s in shares] if two else []
     sides = [-1.22 * scale, 1.22 * scale] if two else []
     # Heights are relative to an even split among the values, so that two halves fill the panel.
