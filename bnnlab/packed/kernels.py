@@ -26,6 +26,8 @@ except ImportError:  # no compiler when bnnlab was installed
 
 WORD = 32
 LANES = 16  # outputs side by side in a panel
+_FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
+_UINT32, _UINT8 = np.dtype(np.uint32), np.dtype(np.uint8)
 _ISAS = {"scalar": 1, "avx2": 2, "avx512": 3}
 _STATUS = {
     1: "an array does not have the length that the sizes ask for",
@@ -88,8 +90,11 @@ def words(k: int) -> int:
     return -(-k // WORD)
 
 
-def _array(what: str, given: Any, dtype: Any, shape: tuple[int | None, ...]) -> np.ndarray:
-    """`given` as a numpy array on the same memory, once it is what the kernel expects."""
+def _array(what: str, given: Any, dtype: np.dtype, *shape: int | None) -> np.ndarray:
+    """`given` as a numpy array on the same memory, once it is what the kernel expects.
+
+    A call of a small layer takes microseconds, so this looks at each thing once.
+    """
     if hasattr(given, "data_ptr"):  # a tensor, without importing torch to ask
         if given.device.type != "cpu":
             raise ValueError(f"{what} is on device {given.device}; it must be on the CPU")
@@ -97,10 +102,10 @@ def _array(what: str, given: Any, dtype: Any, shape: tuple[int | None, ...]) -> 
     if not isinstance(given, np.ndarray):
         raise TypeError(f"{what} is a {type(given).__name__}; it must be an array or a tensor")
     if given.dtype != dtype:
-        raise TypeError(f"{what} has dtype {given.dtype}; it must be {np.dtype(dtype)}")
-    fits = given.ndim == len(shape) and all(
-        asked is None or asked == has for asked, has in zip(shape, given.shape, strict=True)
-    )
+        raise TypeError(f"{what} has dtype {given.dtype}; it must be {dtype}")
+    fits = given.ndim == len(shape)
+    for has, asked in zip(given.shape, shape, strict=False):
+        fits &= asked is None or asked == has
     if not fits:
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
         raise ValueError(f"{what} has shape {given.shape}; it must be ({wanted})")
@@ -134,7 +139,7 @@ def pack_signs(x: Any, *, isa: str | None = None) -> np.ndarray:
         ValueError: there is a NaN.
     """
     number = _number(isa)
-    x = _array("x", x, np.float32, (None, None))
+    x = _array("x", x, _FLOAT32, None, None)
     rows, k = x.shape
     bits = np.empty((rows, words(k)), np.uint32)
     _check(
@@ -146,7 +151,7 @@ def pack_signs(x: Any, *, isa: str | None = None) -> np.ndarray:
 def pack_codes(codes: Any, planes: int, *, isa: str | None = None) -> np.ndarray:
     """Codes below 2**planes, uint8 (rows, k), as bit planes, uint32 (planes, rows, words)."""
     number = _number(isa)
-    codes = _array("codes", codes, np.uint8, (None, None))
+    codes = _array("codes", codes, _UINT8, None, None)
     if not 1 <= planes <= 8:
         raise ValueError(f"planes is {planes}; it can be 1 to 8")
     if codes.size and int(codes.max()) >> planes:
@@ -164,7 +169,7 @@ def pack_codes(codes: Any, planes: int, *, isa: str | None = None) -> np.ndarray
 def pack_panels(bits: Any, k: int) -> np.ndarray:
     """Packed rows of k signs, uint32 (n, words), as panels, uint32 (ceil(n / 16), words, 16)."""
     require()
-    bits = _array("bits", bits, np.uint32, (None, words(k)))
+    bits = _array("bits", bits, _UINT32, None, words(k))
     n = len(bits)
     panels = aligned((-(-n // LANES), words(k), LANES), np.uint32)
     _check(
@@ -176,8 +181,8 @@ def pack_panels(bits: Any, k: int) -> np.ndarray:
 def xnor_matmul(a: Any, panels: Any, n: int, k: int, *, isa: str | None = None) -> np.ndarray:
     """Signs times signs: a uint32 (m, words), panels of n rows of k signs -> int32 (m, n)."""
     number = _number(isa)
-    a = _array("a", a, np.uint32, (None, words(k)))
-    panels = _array("panels", panels, np.uint32, (-(-n // LANES), words(k), LANES))
+    a = _array("a", a, _UINT32, None, words(k))
+    panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((len(a), n), np.int32)
     _check(
         lib.bnnlab_xnor_matmul(
@@ -204,10 +209,10 @@ def planes_matmul(a: Any, panels: Any, ones: Any, k: int, *, isa: str | None = N
         isa: the instruction set to use.
     """
     number = _number(isa)
-    a = _array("a", a, np.uint32, (None, None, words(k)))
-    ones = _array("ones", ones, np.int32, (None,))
+    a = _array("a", a, _UINT32, None, None, words(k))
+    ones = _array("ones", ones, _INT32, None)
     planes, m, n = len(a), a.shape[1], len(ones)
-    panels = _array("panels", panels, np.uint32, (-(-n // LANES), words(k), LANES))
+    panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((m, n), np.int32)
     _check(
         lib.bnnlab_planes_matmul(
@@ -234,9 +239,9 @@ def sign_matmul(x: Any, panels: Any, n: int, *, isa: str | None = None) -> np.nd
         ValueError: there is a NaN in x.
     """
     number = _number(isa)
-    x = _array("x", x, np.float32, (None, None))
+    x = _array("x", x, _FLOAT32, None, None)
     m, k = x.shape
-    panels = _array("panels", panels, np.uint32, (-(-n // LANES), words(k), LANES))
+    panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((m, n), np.float32)
     _check(
         lib.bnnlab_sign_matmul(
@@ -265,11 +270,11 @@ def threshold(values: Any, thresholds: Any, flip: Any, *, isa: str | None = None
         ValueError: there is a NaN among the values.
     """
     number = _number(isa)
-    real = getattr(values, "dtype", None) != np.int32
-    values = _array("values", values, np.float32 if real else np.int32, (None, None))
+    real = getattr(values, "dtype", None) != _INT32
+    values = _array("values", values, _FLOAT32 if real else _INT32, None, None)
     m, n = values.shape
-    thresholds = _array("thresholds", thresholds, np.int32, (None, n))
-    flip = _array("flip", flip, np.uint32, (words(n),))
+    thresholds = _array("thresholds", thresholds, _INT32, None, n)
+    flip = _array("flip", flip, _UINT32, words(n))
     levels = len(thresholds)
     if not 1 <= levels <= 255:
         raise ValueError(f"there are {levels} thresholds for each column; there can be 1 to 255")
