@@ -63,11 +63,13 @@ class Figures(pn.Column):
         super().__init__(sizing_mode="stretch_width", margin=0, css_classes=["grids"],
                          stylesheets=[asset("figures.css")], **params)
 
-    def put(self, grids: list[list[Model]]) -> None:
-        """Show figures, a list of them for each comparison."""
+    def put(self, grids: list[list[Model]], columns: int) -> None:
+        """Show figures, a list of them for each comparison, `columns` side by side on a desk."""
+        least = {1: 560, 2: 400, 3: 300}.get(columns, 232)
         self.objects = [
             pn.pane.Bokeh(Column(
                 children=models, sizing_mode="stretch_width", stylesheets=[asset("grid.css")],
+                styles={"--figure": f"{least}px"},
             ), sizing_mode="stretch_width", margin=0)
             for models in grids
         ]

@@ -68,7 +68,7 @@ class Page:
         embedded: bool = False,
     ):
         self.session = Session(Library(Path(library or "comparisons")))
-        self.settings = Settings(comparison or Comparison(schemes=list(OPENING)))
+        self.settings = Settings(comparison or Comparison(schemes=list(OPENING), steps=2000))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bnnlab-page")
         self._drawer = ThreadPoolExecutor(1, thread_name_prefix="bnnlab-draw")
         self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -81,9 +81,7 @@ class Page:
         self._notice: dict = {}
         self._busy: list[str] = []
         itself = weakref.proxy(self)
-        self.views = Views(
-            lambda work, then: itself._later("Drawing", work, then, on=itself._drawer)
-        )
+        self.views = Views(lambda work, then: itself._draw_later(work, then))
         self.bench = Bench(
             lambda message: itself.handle(message), figures=self.views.pane, embedded=embedded
         )
@@ -122,6 +120,13 @@ class Page:
         self.bench.busy = f"{busy} …"
         future = (on or self._thread).submit(work)
         future.add_done_callback(lambda done: self._done.put(lambda: self._take(busy, done, then)))
+
+    def _draw_later(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        def put(drawn: Any) -> None:
+            then(drawn)
+            self._show_views()
+
+        self._later("Drawing", work, put, on=self._drawer)
 
     @property
     def _waiting(self) -> bool:

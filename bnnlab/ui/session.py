@@ -5,6 +5,7 @@ meant to be called off the server's loop, one at a time; the others return at on
 """
 
 import atexit
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from bnnlab.training.comparison import Comparison
 from bnnlab.training.conductor import Conductor, Status
 from bnnlab.training.store import Log
 from bnnlab.ui.library import Library
+
+_NICENESS = 10
 
 _live: "weakref.WeakSet[Session]" = weakref.WeakSet()
 
@@ -105,6 +108,7 @@ class Session:
         """Start trainers that died or were stopped; they go on from their last checkpoints."""
         if self._conductor is not None and self._conductor.status().state == "crashed":
             self._conductor.resume()
+            _give_way(self._conductor.pids)
             self._conductor.play()
         elif self.log is not None and self.comparison is not None:
             self._enter(self.log.path, self.comparison, play=True)
@@ -121,6 +125,7 @@ class Session:
     def _enter(self, folder: Path, comparison: Comparison, *, play: bool) -> None:
         log = Log(folder)
         conductor = Conductor(folder).start()
+        _give_way(conductor.pids)
         conductor.speed = self._speed
         with self._guard:
             closed = self._closed
@@ -210,6 +215,15 @@ class Session:
         said = process.stderr.read().decode(errors="replace").strip().splitlines()
         process.stderr.close()
         return said[-1] if said else f"it ended with status {process.returncode}"
+
+
+def _give_way(pids: list[int]) -> None:
+    """Let the page go first where it and the trainers want the same core."""
+    for pid in pids:
+        try:
+            os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+        except (AttributeError, OSError):
+            return  # not this system, or already gone: only less smooth
 
 
 class _Rate:

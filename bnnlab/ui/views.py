@@ -153,7 +153,11 @@ class Views:
         self._live = drawn
         for live in drawn:
             live.set_theme(self._theme)
-        self.pane.put([[panel.model for panel in live.panels] for live in drawn])
+        self.pane.put([[panel.model for panel in live.panels] for live in drawn], self._columns())
+
+    def _columns(self) -> int:
+        columns = figures.kinds()[self.active].columns
+        return columns if self._other is None else max(1, columns // 2)
 
     def _fitting(self, view: Any, log: Log) -> Any:
         options = view.options()
@@ -186,6 +190,7 @@ class Views:
             "caption": kind.question,
             "options": options,
             "paired": self._other is not None,
+            "drawing": not self._live,
         }
 
     def _options(self, kind: Any) -> list[dict[str, Any]]:

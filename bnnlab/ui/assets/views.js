@@ -28,6 +28,13 @@ function viewsPart(send, figures) {
     next.click()
   })
 
+  // A slider on the move tells where it is every 80 ms, and where it came to rest.
+  let waiting = null
+  function soon(act) {
+    if (!waiting) setTimeout(() => { waiting(); waiting = null }, 80)
+    waiting = act
+  }
+
   function option(field) {
     const id = `o-${field.key}`
     const change = (value) => send({ do: "option", key: field.key, value })
@@ -38,7 +45,7 @@ function viewsPart(send, figures) {
       const output = h("output.number", {}, String(field.value))
       return h("label.inline", { title: field.help }, field.label,
         h("input", { id, type: "range", min: field.low, max: field.high, step: field.step, value: String(field.value),
-          oninput: (e) => { write(output, e.target.value); change(Number(e.target.value)) } }), output)
+          oninput: (e) => { write(output, e.target.value); soon(() => change(Number(e.target.value))) } }), output)
     }
     if (field.kind === "button") {
       return h("button", { type: "button", disabled: field.disabled, onclick: () => send({ do: field.key }) }, field.label)
@@ -68,6 +75,7 @@ function viewsPart(send, figures) {
     caption.replaceChildren(views.caption)
     show(caption, Boolean(views.caption))
     panel.classList.toggle("paired", Boolean(views.paired))
+    panel.classList.toggle("drawing", Boolean(views.drawing))
   }
   return { element, update }
 }
