@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,35 @@ def test_bad_input_is_refused(name, options, words):
         tasks.get(name, **options)
     for word in words:
         assert word in str(refusal.value)
+
+
+NEW = '''
+import numpy as np
+
+from bnnlab.tasks.base import Split, Task
+
+
+class Coin(Task):
+    """Heads or tails."""
+
+    key = "coin"
+    title = "Coin"
+    description = "Heads or tails."
+    inputs = 1
+    classes = 2
+
+    def load(self, progress=None):
+        y = np.arange(100) % 2
+        x = y[:, None].astype(np.float32)
+        return Split(x, y, x, y, x, y)
+'''
+
+
+def test_a_new_task_is_one_new_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    (tmp_path / "coin.py").write_text(NEW)
+    try:
+        assert "coin" in tasks.names()
+        assert tasks.get("coin").load().train_x.shape == (100, 1)
+    finally:
+        sys.modules.pop("bnnlab.tasks.coin", None)
