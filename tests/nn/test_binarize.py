@@ -131,3 +131,10 @@ def test_unknown_names_are_refused():
         bnnlab.binarize(network(), "x")
     with pytest.raises(ValueError, match="first_and_last is 'x'"):
         bnnlab.binarize(network(), "bnn", first_and_last="x")
+
+
+def test_keeps_mode_and_precision():
+    model = bnnlab.binarize(network().double().eval(), "lab2")
+    assert not any(module.training for module in model.modules())
+    assert model[4].second_moment.dtype == torch.float64
+    assert model(torch.zeros(2, 6, dtype=torch.float64)).dtype == torch.float64

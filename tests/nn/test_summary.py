@@ -108,3 +108,10 @@ def test_every_weight_is_multiplied_once(name):
     weights = total.weights_1bit + total.weights_kbit + total.weights_32bit
     assert weights == 20 * 12 + 12 * 12 * 2 + 12 * 4
     assert weights == total.macs_xnor + total.macs_sign_float + total.macs_float
+
+
+def test_numbers_belong_to_the_innermost_layer():
+    inner = nn.ModuleDict({"linear": nn.Linear(3, 2), "norm": nn.BatchNorm1d(2)})
+    outer = nn.ModuleDict({"linear": nn.Linear(4, 3), "inner": inner})
+    table = bnnlab.summary(bnnlab.binarize(nn.ModuleDict({"outer": outer}), "bnn"))
+    assert {row.layer: row.other_32bit for row in table.rows} == {"outer": 3, "outer.inner": 2 + 8}
