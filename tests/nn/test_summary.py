@@ -113,5 +113,5 @@ def test_every_weight_is_multiplied_once(name):
 def test_numbers_belong_to_the_innermost_layer():
     inner = nn.ModuleDict({"linear": nn.Linear(3, 2), "norm": nn.BatchNorm1d(2)})
     outer = nn.ModuleDict({"linear": nn.Linear(4, 3), "inner": inner})
-    table = bnnlab.summary(bnnlab.binarize(nn.ModuleDict({"outer": outer}), "bnn"))
+    table = bnnlab.summary(bnnlab.binarize(nn.ModuleDict({"outer": outer}), "binary_connect"))
     assert {row.layer: row.other_32bit for row in table.rows} == {"outer": 3, "outer.inner": 2 + 8}
