@@ -15,7 +15,7 @@ CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 # What conda-forge calls by another name: PyPI -> conda-forge.
 NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base", "playwright": "playwright-python"}
 # What pip brings along or the system has, and conda must be asked for.
-ONLY_CONDA = {"python", "pip", "c-compiler", "cmake", "ninja"}
+ONLY_CONDA = {"python", "pip", "c-compiler", "ninja"}
 
 
 def pypi():
