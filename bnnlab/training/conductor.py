@@ -321,7 +321,8 @@ def train(folder: Path, *, processes: int | None = None, progress: bool = True) 
             while status.state == "playing":
                 time.sleep(POLL)
                 status = conductor.status()
-                bar.update(max(0, status.step - bar.n))
+                if status.step > bar.n:
+                    bar.update(status.step - bar.n)
         if status.state == "crashed":
             raise TrainerDied(
                 f"a trainer of {folder} died: {status.why}; run the same command to resume"

@@ -105,3 +105,17 @@ def test_a_new_task_is_one_new_file(tmp_path, monkeypatch):
         assert tasks.get("coin").load().train_x.shape == (100, 1)
     finally:
         sys.modules.pop("bnnlab.tasks.coin", None)
+
+
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    split = tasks.get("digits").load()
+    x = np.concatenate(split[0::2]) * 8 + 8
+    y = np.concatenate(split[1::2])
+    ours, theirs = (
+        np.unique(np.column_stack(both), axis=0, return_counts=True)
+        for both in ((x, y), (pixels, labels))
+    )
+    assert np.array_equal(ours[0], theirs[0]) and np.array_equal(ours[1], theirs[1])
