@@ -10,10 +10,11 @@ from importlib import import_module
 from typing import Any
 
 from bnnlab.figures import views
+from bnnlab.figures.compose import Drawing, sheet_drawing
 from bnnlab.figures.view import View
 from bnnlab.registry import checked, discover
 
-__all__ = ["Live", "View", "get", "kinds", "names", "sheet"]
+__all__ = ["Drawing", "Live", "View", "drawing", "get", "kinds", "names", "sheet"]
 
 
 @cache
@@ -37,6 +38,16 @@ def get(name: str, **options: Any) -> View:
     if name not in kinds():
         raise ValueError(f"no view is called {name!r}; there are {', '.join(kinds())}")
     return checked(kinds()[name], f"view {name!r}", options)
+
+
+def drawing(name: str, log: Any, *, theme: str = "light", **options: Any) -> Drawing:
+    """Return a view of a log, or with "sheet" all of them, as `bnnlab.export` takes it.
+
+    It costs a hundredth of what a HoloViews element does. Raises ValueError as `get` does.
+    """
+    if name == "sheet":
+        return sheet_drawing(log, theme)
+    return get(name, **options).drawing(log, theme=theme)
 
 
 def __getattr__(name: str) -> Any:

@@ -82,10 +82,7 @@ def layout(drawing: Drawing) -> hv.Layout:
     options[0]["Layout.Drawing"] = dict(shared_axes=False, toolbar=None)
     options[1]["Layout.Drawing"] = dict(shared_axes=False, sublabel_format="", tight=False)
     for backend, specs in zip(("bokeh", "matplotlib"), options, strict=True):
-        whole = whole.opts(
-            [hv.Options(name, **own, backend=backend) for name, own in specs.items()],
-            backend=backend,
-        )
+        whole = whole.opts([hv.Options(name, backend=backend, **own) for name, own in specs.items()])
     whole.bnnlab_drawing = drawing, _identity(whole)
     return whole
 

@@ -131,8 +131,6 @@ body {{ margin: 0 auto; padding: 20px; max-width: 1400px; background: {paper}; c
   font-family: {sans}; font-variant-numeric: tabular-nums; }}
 h1 {{ font-size: 17px; margin: 0 0 2px; }}
 p {{ font-size: 12px; margin: 0 0 14px; color: {muted}; }}
-main {{ display: grid; gap: 10px 16px; grid-template-columns: repeat(auto-fill, minmax(min(100%, {least}px), 1fr)); }}
-main > div {{ min-width: 0; }}
 </style>
 {resources}
 </head>
@@ -150,6 +148,7 @@ main > div {{ min-width: 0; }}
 
 def _page(figure) -> str:
     from bokeh.embed import components
+    from bokeh.models import Column
     from bokeh.resources import INLINE
 
     if isinstance(figure, Drawing):
@@ -161,10 +160,18 @@ def _page(figure) -> str:
 
         title, caption, columns, look = "figure", "", 1, theme.Look("light")
         models = [hv.renderer("bokeh").get_plot(figure).state]
-    script, figures = components(models)
+    # One root: Bokeh looks at the whole document again for every root that is added.
+    whole = Column(
+        children=models, sizing_mode="stretch_width",
+        styles={
+            "display": "grid", "gap": "10px 16px",
+            "grid-template-columns":
+                f"repeat(auto-fill, minmax(min(100%, {1100 // columns}px), 1fr))",
+        },
+    )  # fmt: skip
+    script, figures = components(whole)
     return _PAGE.format(
         version=__version__, title=html.escape(title), caption=html.escape(caption),
         paper=look("paper"), ink=look("ink"), muted=look("muted"), sans=theme.SANS,
-        least=1100 // columns, resources=INLINE.render(), figures="\n".join(figures),
-        script=script,
+        resources=INLINE.render(), figures=figures, script=script,
     )  # fmt: skip

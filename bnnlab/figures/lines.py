@@ -9,7 +9,7 @@ from bnnlab.figures.series import Series, spread_labels
 from bnnlab.figures.view import Z
 
 # Pixels: of a letter in a name at a line's end, and of a panel's width on a narrow page.
-_LETTER, _WIDTH = 5.8, 320
+_LETTER, _WIDTH = 5.8, 275
 
 
 class Entry(NamedTuple):
@@ -34,7 +34,7 @@ def panel(
     **about,
 ) -> Panel:
     """Return a panel of lines, each labelled at its end, the labels spread so that all are read."""
-    named = _LETTER * (max(len(entry.label) for entry in entries) + 1)
+    named = _LETTER * (max(len(entry.label) for entry in entries) + 1.5)
     x_range = (through[0], through[1] * _WIDTH / (_WIDTH - named))
     scale = np.log10 if log else np.asarray
     low, high = (float(v) for v in scale(np.array(y_range)))

@@ -47,6 +47,8 @@ class _Drawn:
         ):
             if new != old:
                 axis.update(start=new[0], end=new[1])
+        if panel.y_ticks() != was.y_ticks():
+            figure.yaxis[0].ticker.ticks = panel.y_ticks()
         if panel.heading != was.heading:
             figure.title.text = panel.heading
 

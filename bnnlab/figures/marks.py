@@ -78,6 +78,7 @@ class Points:
     marker: str = "circle"
     size: float = 6.0
     filled: bool = True
+    edge: Color = ""  # of the outline; `color` when not given
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return the numbers it draws, by name."""
@@ -147,7 +148,6 @@ class Panel:
         share: its width relative to those it stands beside.
         height: in pixels on the page.
         section: on a sheet, what begins with it.
-        powers: logarithmic axes name powers of ten only.
         ticks: positions and labels of the y axis, where it names things.
     """
 
@@ -162,7 +162,6 @@ class Panel:
     y_label: str = ""
     x_log: bool = False
     y_log: bool = False
-    powers: bool = False
     x_axis: bool = True
     y_axis: bool = False
     empty: str = ""
@@ -179,6 +178,15 @@ class Panel:
         words = [self.empty] if self.empty else []
         said = Empty(*(middle if words else ([], [])), words, align="center")
         self.marks = [*self.marks, said]
+
+
+    def y_ticks(self) -> list[float] | None:
+        """Return where a logarithmic y axis is marked: at 1, 2, 5 while that is not too dense."""
+        if not self.y_log:
+            return None
+        low, high = np.log10(self.y_range)
+        chosen = (1, 2, 5) if high - low <= 2.05 else (1, 3) if high - low <= 3.05 else (1,)
+        return [m * 10.0**e for e in range(-12, 13) for m in chosen]
 
 
 def _middle(limits, log):

@@ -5,7 +5,7 @@ from textwrap import wrap
 from matplotlib import font_manager
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from bnnlab.figures import theme
 from bnnlab.figures.compose import Drawing
@@ -15,6 +15,7 @@ from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
 WIDTHS = {"column": 3.35, "page": 6.9, "sheet": 11.0}
 INCHES = theme.POINTS / 72 / theme.SMALL  # on paper, of a pixel on the page
 _HEAD = 0.44  # inches for title and caption
+_SECTION = 0.2  # and for the words above a section of a sheet
 _DASHES = {
     "solid": "-",
     "dashed": (0, (5, 2.5)),
@@ -58,11 +59,11 @@ def style(mark, look) -> dict[str, object]:
         return dict(interpolation="none")
     color = look(mark.color)
     if isinstance(mark, Band):
-        return dict(facecolor=color, alpha=mark.alpha, linewidth=0)
+        return dict(facecolor=color, alpha=look.fill(mark.alpha), linewidth=0)
     if isinstance(mark, Points):
         return dict(
-            marker=_MARKERS[mark.marker], s=(mark.size * 0.62) ** 2, edgecolors=color,
-            facecolors=color if mark.filled else "none", linewidth=0.6,
+            marker=_MARKERS[mark.marker], s=(mark.size * 0.62) ** 2, edgecolors=look(mark.edge or mark.color),
+            facecolors=color if mark.filled else "none", linewidth=0.3 if mark.edge else 0.6,
         )  # fmt: skip
     return dict(color=color, linestyle=_DASHES[mark.dash], linewidth=mark.width * 0.62)
 
@@ -79,7 +80,8 @@ def _draw_mark(axes, mark, look):
         axes.scatter(c["x"], c["y"], clip_on=False, zorder=3, **looks)
     elif isinstance(mark, Text):
         for x, y, words in zip(c["x"], c["y"], mark.text, strict=True):
-            axes.text(x, y, words, parse_math=False, **looks)
+            # Words inside a panel move nothing around it; measuring them would take long.
+            axes.text(x, y, words, parse_math=False, **looks).set_in_layout(False)
     else:
         axes.imshow(
             c["image"], origin="lower", extent=mark.extent, aspect="auto", vmin=-0.5,
@@ -94,20 +96,24 @@ def draw(drawing: Drawing, inches: float | None) -> Figure:
         n = drawing.columns
         rows = [drawing.panels[i : i + n] for i in range(0, len(drawing.panels), n)]
     look = theme.Look(drawing.theme)
-    heights = [max(p.height for p in row) * INCHES + 0.2 * bool(row[0].section) for row in rows]
+    heights: list[float] = []
+    for row in rows:
+        heights += [_SECTION * bool(row[0].section), max(p.height for p in row) * INCHES]
     width = inches or WIDTHS["page" if drawing.rows is None else "sheet"]
     figure = Figure(figsize=(width, sum(heights) + _HEAD), facecolor=look("paper"))
     share = 1 - _HEAD / (sum(heights) + _HEAD)
     figure.set_layout_engine(
         "constrained", w_pad=0.03, h_pad=0.035, wspace=0, hspace=0, rect=(0, 0, 1, share)
     )
-    outer = figure.add_gridspec(len(rows), 1, height_ratios=heights)
+    outer = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     for number, row in enumerate(rows):
+        if row[0].section:
+            _section(figure.add_subplot(outer[2 * number]), row[0].section, look)
         shares = [panel.share for panel in row]
         if drawing.rows is None and number:
             # The last row of a grid keeps the widths of those above it.
             shares += [panel.share for panel in rows[0][len(row) :]]
-        inner = outer[number].subgridspec(1, len(shares), width_ratios=shares)
+        inner = outer[2 * number + 1].subgridspec(1, len(shares), width_ratios=shares)
         for place, panel in enumerate(row):
             axes = figure.add_subplot(
                 inner[place], xscale="log" if panel.x_log else "linear",
@@ -124,6 +130,12 @@ def draw(drawing: Drawing, inches: float | None) -> Figure:
     figure.text(left, 1 - 0.22 / top, words, va="top", size=theme.POINTS - 0.5,
                 color=look("muted"))  # fmt: skip
     return figure
+
+
+def _section(axes, words, look):
+    axes.set_axis_off()
+    axes.text(0, 0, words, size=theme.POINTS + 1.2, weight="bold", color=look("ink"),
+              in_layout=False)  # fmt: skip
 
 
 def dress(axes, panel: Panel, look) -> None:
@@ -145,33 +157,28 @@ def dress(axes, panel: Panel, look) -> None:
     axes.yaxis.label.set(fontsize=size, color=look("muted"))
     axes.xaxis.labelpad = axes.yaxis.labelpad = 1.5
     if panel.x_axis:
-        _locate(axes.xaxis, panel.x_log, panel.powers)
+        _locate(axes.xaxis, panel.x_log, None)
     else:
         axes.xaxis.set_visible(False)
     if panel.ticks:
         axes.set_yticks([at for at, _ in panel.ticks], [name for _, name in panel.ticks])
     elif panel.y_axis:
-        _locate(axes.yaxis, panel.y_log, panel.powers)
+        _locate(axes.yaxis, panel.y_log, panel.y_ticks())
         axes.grid(axis="y", color=look("grid"), linewidth=0.5)
         axes.set_axisbelow(True)
     else:
         axes.yaxis.set_visible(False)
-    if panel.section:
-        axes.annotate(
-            panel.section, (0, 1), (0, 13), xycoords="axes fraction", textcoords="offset points",
-            size=theme.POINTS + 1.2, weight="bold", color=look("ink"), annotation_clip=False,
-        )  # fmt: skip
     axes.set(xlim=panel.x_range, ylim=panel.y_range)
 
 
-def _locate(axis, log, powers):
+def _locate(axis, log, ticks):
     if not log:
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
         return
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
-    if powers:
+    if ticks is None:
         axis.set_major_locator(LogLocator(numticks=5))
     else:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axis.set_major_locator(FixedLocator(ticks))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

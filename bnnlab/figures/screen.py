@@ -19,9 +19,6 @@ from bnnlab.figures import theme
 from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
 
 
-_ONE_TWO_FIVE = [m * 10.0**e for e in range(-9, 10) for m in (1, 2, 5)]
-
-
 def source_data(mark) -> dict[str, object]:
     """Return the data of the source that draws a mark."""
     c = mark.columns()
@@ -54,9 +51,10 @@ def style(mark, look) -> dict[str, object]:
         return {}
     color = look(mark.color)
     if isinstance(mark, Band):
-        return dict(fill_color=color, fill_alpha=mark.alpha, line_color=None)
+        return dict(fill_color=color, fill_alpha=look.fill(mark.alpha), line_color=None)
     if isinstance(mark, Points):
-        return dict(marker=mark.marker, size=mark.size, line_color=color, line_width=1,
+        return dict(marker=mark.marker, size=mark.size, line_color=look(mark.edge or mark.color),
+                    line_width=0.7 if mark.edge else 1,
                     fill_color=color if mark.filled else None)  # fmt: skip
     return dict(line_color=color, line_dash=mark.dash, line_width=mark.width)
 
@@ -117,8 +115,11 @@ def dress(figure, drawn, panel: Panel, look) -> None:
             major_label_standoff=3, major_tick_in=0, major_tick_out=3, minor_tick_line_color=None,
             ticker=(LogTicker if log else BasicTicker)(desired_num_ticks=4), visible=shown,
         )  # fmt: skip
-        if log and not panel.powers:
-            axis.update(ticker=FixedTicker(ticks=_ONE_TWO_FIVE), formatter=NumeralTickFormatter(format="0.[00000]"))
+    if panel.y_log:
+        figure.yaxis[0].update(
+            ticker=FixedTicker(ticks=panel.y_ticks()),
+            formatter=NumeralTickFormatter(format="0.[00000]"),
+        )
     if panel.ticks:
         figure.yaxis[0].update(
             ticker=FixedTicker(ticks=[at for at, _ in panel.ticks]),

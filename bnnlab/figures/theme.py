@@ -88,7 +88,7 @@ def palette(name: str, levels: int, theme: str) -> list[str]:
         return [_along(ramp, i / (levels - 1)) for i in range(levels)]
     if name == "score":
         half = levels // 2
-        sure = [0.62 - 0.44 * i / (half - 1) for i in range(half)]
+        sure = [0.5 - 0.4 * i / (half - 1) for i in range(half)]
         zero, one = (class_color(i, theme) for i in (0, 1))
         return [mix(paper, zero, s) for s in sure] + [mix(paper, one, s) for s in sure[::-1]]
     if name == "classes":
@@ -121,6 +121,10 @@ class Look:
     def __call__(self, color: str, words: bool = False) -> str:
         """Return a colour or role; as `words` with WCAG AA contrast."""
         return resolve(color, self.theme, 4.5 if words else 3.0)
+
+    def fill(self, alpha: float) -> float:
+        """Return the opacity of an area: on dark paper it takes more to be seen."""
+        return alpha if self.theme == "light" else min(1.0, alpha * 1.6)
 
     def palette(self, mark) -> list[str]:
         """Return the colours of an image's levels."""

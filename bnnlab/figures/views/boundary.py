@@ -55,7 +55,7 @@ def _panel(run, points, classes, step):
     for index in range(classes):
         mine = points[points[:, 2] == index]
         dots.append(Points(mine[:, 0], mine[:, 1], class_color(index),
-                           ("circle", "triangle", "square", "diamond")[index % 4], 3.4))  # fmt: skip
+                           ("circle", "triangle", "square", "diamond")[index % 4], 4.6, edge="paper"))  # fmt: skip
     return Panel(
         run.lane, "", heading(run), [image, *dots], x_range=extent[:2], y_range=extent[2:],
         color=run.description["color"], x_axis=False, height=230,

@@ -45,11 +45,11 @@ class Cost(View):
             _panel("memory · times smaller", runs, costs, "B", [
                 ("packed", "memory_packed_bytes", "square", True),
                 ("float32", "memory_float32_bytes", "circle", False)], ratios=True),
-            _panel("multiply-accumulates an example", runs, costs, "", [
+            _panel("multiply-accumulates", runs, costs, "", [
                 ("xnor", "macs_xnor", "square", True),
-                ("sign × float", "macs_sign_float", "diamond", True),
+                ("sign×float", "macs_sign_float", "diamond", True),
                 ("float", "macs_float", "circle", False)]),
-            _panel(f"time for a batch of {batch or '…'} · speed-up", runs, costs, "s", [
+            _panel(f"time, batch of {batch or '…'} · speed-up", runs, costs, "s", [
                 ("packed", "packed_s", "square", True),
                 ("torch", "torch_s", "circle", False),
                 ("oneDNN", "onednn_s", "triangle", False)], ratios=True),
@@ -95,12 +95,12 @@ def _panel(heading, runs, costs, unit, quantities, ratios=False):
             color = run.description["color"] if own else "muted"
             marks.append(Points(known, [row] * len(known), color, marker, 7, own))
         said = [_said(cost, quantities, unit, ratios)] if values else []
-        marks.append(Text([values[-1] * (high / low) ** 0.035] * len(said), [row] * len(said),
-                          said))  # fmt: skip
+        beside = [value * (high / low) ** 0.035 for value in values[-1:]]
+        marks.append(Text(beside, [row] * len(said), said))
     legend = "   ".join(f"{_SIGNS[marker, own]} {label}" for label, _, marker, own in quantities)
     return Panel(
         "", heading, f"{heading}   {legend}", marks, (low, high), (0.4, len(runs) + 0.6),
-        x_log=True, powers=True, x_axis=False, y_axis=True,
+        x_log=True, x_axis=False, y_axis=True,
         ticks=[(row, run.lane) for row, run in zip(rows, runs, strict=True)],
         empty="" if every else "not measured yet", height=34 + 19 * len(runs),
     )  # fmt: skip

@@ -74,7 +74,7 @@ def _limits(series, loss, log_axis):
         settled.append(late[np.isfinite(late)])
     values = np.concatenate([np.array([]), *settled])
     if not loss:
-        low = values.min(initial=100.0)
+        low = values.min() if len(values) else 0.0
         floor = next(f for f in (98, 95, 90, 80, 60, 40, 20, 0) if low >= f or f == 0)
         return float(floor), 100.0 + (100 - floor) * 0.02
     values = values[values > 0]

@@ -53,7 +53,7 @@ def _latent(run, name, arrays, heading, reach):
         run.lane, name, f"{heading} · latent",
         [
             Band(x, np.zeros_like(y), y, color, alpha=0.38),
-            Spikes(walls, np.full(len(walls), 1.08), "ink", "dashed"),
+            Spikes(walls, np.full(len(walls), 1.08), "muted", "dashed"),
             Spikes(alphas, np.full(len(alphas), 1.08), color, width=1.6),
             Text(alphas[1:], np.full(len(alphas[1:]), 1.16), ["+α"] * len(alphas[1:]), color,
                  align="center"),
@@ -61,7 +61,7 @@ def _latent(run, name, arrays, heading, reach):
                  align="center"),
             Text([reach] * len(note), [1.0] * len(note), note, align="right"),
         ],
-        x_range=(-reach * 1.04, reach * 1.04), y_range=(0, 1.28), color=color,
+        x_range=(-reach * 1.1, reach * 1.1), y_range=(0, 1.28), color=color,
         empty="" if len(counts) else "nothing recorded yet", share=1.6,
     )  # fmt: skip
 
