@@ -33,7 +33,7 @@ enum bnnlab_isa {
     BNNLAB_BEST = 0,
     BNNLAB_SCALAR = 1,          /* plain C, built without vectorization: the oracle of the others */
     BNNLAB_AVX2 = 2,            /* AVX2 + FMA */
-    BNNLAB_AVX512 = 3,          /* AVX-512 F, BW, VL and VPOPCNTDQ */
+    BNNLAB_AVX512 = 3,          /* AVX-512 F, BW, DQ, VL and VPOPCNTDQ */
 };
 
 /* The instruction set a call with `isa` would use, or 0 when there is none such. */

@@ -1,4 +1,4 @@
-/* AVX-512 F, BW, VL and VPOPCNTDQ.
+/* AVX-512 F, BW, DQ, VL and VPOPCNTDQ.
  *
  * The products keep a tile of up to 6 rows by 4 panels (64 outputs) in 24 of the 32 registers; each
  * step of the XNOR product is one xor, one vpopcntd and one vpaddd for 512 multiply-adds.
