@@ -1,6 +1,8 @@
 /* Plain C, one element at a time: the oracle that the other instruction sets are held to. */
 #include "family.h"
 
+#include <string.h>
+
 static unsigned popcount(uint32_t v)
 {
     v -= (v >> 1) & 0x55555555u;
@@ -90,7 +92,8 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
         bits[e] = 0;
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
-            int32_t value = values[i * n + j];
+            int32_t value;
+            memcpy(&value, values + i * n + j, sizeof value); /* it may be a float's bits */
             if (real) {
                 nan |= (value & 0x7fffffff) > 0x7f800000;
                 if (value < 0)
