@@ -1,6 +1,8 @@
 """The dashboard as a document of the server: a page in a template that asks nobody for anything."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import panel as pn
 
@@ -26,6 +28,20 @@ def dashboard(
     template.add_panel("bench", page.bench)
     document = pn.state.curdoc
     if document is not None and document.session_context is not None:
+        page.watched = _watched(document.session_context)
         document.on_session_destroyed(lambda context: page.close())
         document.add_periodic_callback(page.tick, PERIOD)
     return template
+
+
+def _watched(context: Any) -> Callable[[], bool]:
+    """Tell whether a browser is connected to a session, or may yet connect for the first time."""
+    was = False
+
+    def watched() -> bool:
+        nonlocal was
+        connected = context.session is not None and context.session.connection_count > 0
+        was = was or connected
+        return connected or not was
+
+    return watched

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from panel.io import hold
 
 from bnnlab import schemes
 from bnnlab.tasks import TaskUnavailable
@@ -80,6 +81,8 @@ class Page:
         self._upload: Upload | None = None
         self._notice: dict = {}
         self._busy: list[str] = []
+        # Whether anybody is there to see it; the dashboard knows.
+        self.watched: Callable[[], bool] = lambda: True
         itself = weakref.proxy(self)
         self.views = Views(lambda work, then: itself._draw_later(work, then))
         self.bench = Bench(
@@ -175,6 +178,9 @@ class Page:
         """Look at the store and draw what is new, if the last frame has been drawn."""
         while not self._done.empty():
             self._done.get()()
+        if not self.watched():
+            self._do_pause({})  # the page was closed; its session soon is
+            return
         self._watch_measurement()
         now = time.monotonic()
         if self._frame > self._drawn and now - self._sent < _PATIENCE:
@@ -183,8 +189,9 @@ class Page:
         new = self.views.refresh() or new
         if new or self._stale or self.session.status() != self._shown:
             self._stale = False
-            self.views.update()
-            self._draw()
+            with hold():  # one message for all that changed
+                self.views.update()
+                self._draw()
 
     def _draw(self) -> None:
         """Draw the numbers of this moment."""
@@ -216,6 +223,8 @@ class Page:
             )
         elif self._notice.get("actions"):
             self._say("")
+        if status.state == "finished" and self._shown.state == "playing":
+            self._do_measure({})  # nothing else wants the machine now
 
     def _watch_measurement(self) -> None:
         """Tell when a measurement ends, and how."""
@@ -341,6 +350,9 @@ class Page:
         self.views.set(str(message.get("key")), message.get("value"))
         self._show_views()
 
+    def _do_shown(self, message: dict) -> None:
+        self.views.shown(message.get("stamp"))
+
     def _do_theme(self, message: dict) -> None:
         self.views.theme("dark" if message.get("dark") is True else "light")
 
@@ -354,7 +366,10 @@ class Page:
         self.bench.card = card(run.description, lead(kind) if kind else "")
 
     def _do_measure(self, message: dict) -> None:
-        self.session.measure()
+        try:
+            self.session.measure()
+        except ValueError as error:
+            self._say(str(error))
 
     def _do_save(self, message: dict) -> None:
         name = str(message.get("name", "")).strip()

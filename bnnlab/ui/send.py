@@ -3,7 +3,11 @@
 import tempfile
 from pathlib import Path
 
+from bnnlab import figures
+from bnnlab.figures.compose import sheet_drawing
+from bnnlab.figures.export import export as export_figure
 from bnnlab.training.archive import archive
+from bnnlab.training.store import Log
 
 KINDS = {
     "pdf": "application/pdf",
@@ -29,15 +33,10 @@ def export(folder: Path, view: tuple[str, dict] | None, kind: object) -> tuple[s
 
     Raises ValueError for another kind.
     """
-    import bnnlab
-    from bnnlab import figures
-    from bnnlab.figures.export import sheet
-
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of file; there are {', '.join(KINDS)}")
-    log = bnnlab.open(folder)
-    figure = sheet(log) if view is None else figures.get(view[0])(log, **view[1])
+    log = Log(folder)
+    figure = sheet_drawing(log) if view is None else figures.get(view[0], **view[1]).drawing(log)
     with tempfile.TemporaryDirectory() as aside:
-        path = Path(aside) / f"figure.{kind}"
-        bnnlab.export(figure, path)
+        path = export_figure(figure, Path(aside) / f"figure.{kind}")
         return KINDS[str(kind)], path.read_bytes()

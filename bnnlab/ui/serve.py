@@ -8,8 +8,8 @@ from typing import Any
 
 from bnnlab import limits
 
-_UNUSED = 30_000  # milliseconds a page may stay without a browser before it is closed
-_CHECK = 5_000  # milliseconds between looks for such pages
+_UNUSED = 20_000  # milliseconds a page may stay without a browser before it is closed
+_CHECK = 2_000  # milliseconds between looks for such pages
 
 
 def settings(

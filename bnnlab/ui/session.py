@@ -20,7 +20,7 @@ from bnnlab.training.conductor import Conductor, Status
 from bnnlab.training.store import Log
 from bnnlab.ui.library import Library
 
-_NICENESS = 10
+_NICENESS = 5
 
 _live: "weakref.WeakSet[Session]" = weakref.WeakSet()
 
@@ -191,14 +191,24 @@ class Session:
         return self._rate.of(status)
 
     def measure(self) -> None:
-        """Start measuring what the packed networks cost, in a process of its own."""
-        if self.log is not None and not self.measuring:
-            self._measuring = subprocess.Popen(
-                [sys.executable, "-m", "bnnlab.cost", str(self.log.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+        """Start measuring what the packed networks cost, in a process of its own.
+
+        Raises ValueError when there is no checkpoint yet to pack.
+        """
+        if self.log is None or self.measuring:
+            return
+        if not list(self.log.path.glob("runs/*/checkpoint/*.json")):
+            every = self.log.comparison["checkpoint_every"]
+            raise ValueError(
+                f"What is packed is a checkpoint, and the first is written at step {every:,}, when "
+                "a trainer stops, or at the end."
             )
+        self._measuring = subprocess.Popen(
+            [sys.executable, "-m", "bnnlab.cost", str(self.log.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
 
     @property
     def measuring(self) -> bool:

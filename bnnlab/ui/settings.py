@@ -290,8 +290,8 @@ class Settings:
         return {
             "sections": sections,
             "values": {**values, **chosen},
-            "typed": self.typed,
-            "messages": self.messages,
+            "typed": dict(self.typed),
+            "messages": dict(self.messages),
             "changes": self.changes(),
         }
 

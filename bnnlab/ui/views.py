@@ -49,6 +49,7 @@ class Views:
         self._chosen: dict[str, dict[str, Any]] = {}
         self._theme = "light"
         self._asked = 0
+        self._put_last = self._shown = 0
 
     def look_at(self, log: Log) -> None:
         """Show another comparison."""
@@ -94,8 +95,9 @@ class Views:
     def theme(self, name: str) -> None:
         """Draw in "light" or "dark"."""
         self._theme = name
-        for live in self._live:
-            live.set_theme(name)
+        if self._patchable:
+            for live in self._live:
+                live.set_theme(name)
 
     def arguments(self) -> dict[str, Any]:
         """The open view's options."""
@@ -111,8 +113,24 @@ class Views:
 
     def update(self) -> None:
         """Bring the figures up to date."""
-        for live in self._live:
-            live.update()
+        if self._patchable:
+            for live in self._live:
+                live.update()
+
+    @property
+    def _patchable(self) -> bool:
+        """Whether the browser has what was put on the page last.
+
+        A patch could otherwise overtake the message that brings what it is a patch of.
+        """
+        return bool(self._live) and self._shown == self._put_last
+
+    def shown(self, stamp: object) -> None:
+        """Note that the browser has what was put on the page under that stamp."""
+        if stamp == self._put_last and not self._patchable:
+            self._shown = self._put_last
+            for live in self._live:
+                live.set_theme(self._theme)
 
     def close(self) -> None:
         """Let the figures go."""
@@ -130,9 +148,10 @@ class Views:
         wanted = [(view, self._log)]
         if self._other is not None:
             wanted.append((self._fitting(view, self._other), self._other))
-        if len(wanted) == len(self._live) and all(
-            map(_fits, self._live, *zip(*wanted, strict=True))
-        ):
+        same = len(wanted) == len(self._live) and all(
+            _fits(live, view, log) for live, (view, log) in zip(self._live, wanted, strict=True)
+        )
+        if same and self._patchable:
             for live, (view, log) in zip(self._live, wanted, strict=True):
                 live.view, live.log = view, log
                 live.update()
@@ -151,8 +170,7 @@ class Views:
         if asked != self._asked:
             return  # another view was opened meanwhile
         self._live = drawn
-        for live in drawn:
-            live.set_theme(self._theme)
+        self._put_last += 1
         self.pane.put([[panel.model for panel in live.panels] for live in drawn], self._columns())
 
     def _columns(self) -> int:
@@ -166,8 +184,8 @@ class Views:
         return figures.get(view.key, **options)
 
     def _offered(self) -> list[str]:
-        plane = self._log is None or self._log.task["is_2d"]
-        return [name for name in figures.names() if plane or name != "boundary"]
+        log = self._log
+        return [name for name in figures.names() if log is None or figures.get(name).applies(log)]
 
     def to_form(self, *, measuring: bool = False) -> dict[str, Any]:
         """What the page needs to draw the tabs and the options."""
@@ -191,6 +209,7 @@ class Views:
             "options": options,
             "paired": self._other is not None,
             "drawing": not self._live,
+            "stamp": self._put_last,
         }
 
     def _options(self, kind: Any) -> list[dict[str, Any]]:

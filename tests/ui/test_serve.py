@@ -27,8 +27,8 @@ def test_the_server_has_the_settings():
         tornado = made._tornado
         assert tornado.websocket_origins == {f"127.0.0.1:{made.port}", f"localhost:{made.port}"}
         assert tornado.settings["websocket_max_message_size"] == limits.MESSAGE_BYTES
-        assert tornado._unused_session_lifetime_milliseconds == 30_000
-        assert tornado._check_unused_sessions_milliseconds == 5_000
+        assert tornado._unused_session_lifetime_milliseconds == 20_000
+        assert tornado._check_unused_sessions_milliseconds == 2_000
         assert tornado.settings["xsrf_cookies"] is True
     finally:
         made.stop()

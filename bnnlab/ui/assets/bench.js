@@ -63,8 +63,7 @@ export function render({ model, el }) {
   watch("busy", (text) => { write(busy, text); show(busy, Boolean(text)) })
 
   // The next frame is sent when this one was drawn.
-  model.on("msg:custom", (message) => {
-    const data = message.data ?? message
+  model.on("msg:custom", (data) => {
     if (data.type === "file") return deliver(data)
     bar.update(data)
     lanes.update(data.lanes)

@@ -8,6 +8,7 @@ function viewsPart(send, figures) {
   const element = h("div.views", {}, h("div.view-bar", {}, tabs, options), panel)
   let drawnTabs = ""
   let drawnOptions = ""
+  let stamp = 0
 
   function tab(view, active) {
     const selected = view.name === active
@@ -76,6 +77,10 @@ function viewsPart(send, figures) {
     show(caption, Boolean(views.caption))
     panel.classList.toggle("paired", Boolean(views.paired))
     panel.classList.toggle("drawing", Boolean(views.drawing))
+    if (!views.drawing && views.stamp !== stamp) {
+      stamp = views.stamp
+      send({ do: "shown", stamp })
+    }
   }
   return { element, update }
 }
