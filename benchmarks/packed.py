@@ -2,9 +2,10 @@
 
     python benchmarks/packed.py [--rounds 31] [--isa avx512]
 
-One thread; the contenders of a row take turns, and a figure is the median of its samples. PyTorch
-is timed as one meets it (`F.linear`) and through oneDNN with weights reordered for the batch, its
-best. Weights are random: this says nothing of accuracy.
+One thread; the contenders of a row take turns, and a figure is the median of its samples, in time
+on the core, with caches as the call before left them. PyTorch is timed as one meets it (`F.linear`)
+and through oneDNN with weights reordered for the batch, its best. Weights are random: this says
+nothing of accuracy.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from machine import machine
 import bnnlab
 from bnnlab import nn, schemes
 from bnnlab.packed import kernels
-from bnnlab.packed.benchmark import compare, interleaved, onednn_linear
+from bnnlab.packed.benchmark import compare, interleaved, one_thread, onednn_linear
 
 # Samples, outputs, inputs.
 SHAPES = [
@@ -51,6 +52,7 @@ def table(heading, columns, rows):
         print("| " + " | ".join(row) + " |", flush=True)
 
 
+@one_thread()
 @torch.inference_mode()
 def product(m, n, k, rounds):
     """One shape: bits times bits, packing apart and counted, and floats times bits."""
@@ -118,7 +120,6 @@ def main():
     options = parser.parse_args()
     if options.isa:
         os.environ["BNNLAB_ISA"] = options.isa
-    torch.set_num_threads(1)
     print(f"{machine()}; kernels: {kernels.isa()}; one thread, load {os.getloadavg()[0]:.1f}")
     table(
         "Products, us (samples, outputs, inputs); x is F.linear / oneDNN",

@@ -68,8 +68,6 @@ def measure_run(log: store.Log, run: store.RunLog, test_x: np.ndarray) -> dict[s
         The record: "step", the counts, "isa", "threads", "machine", "batches" of timings, memory
         and how many predictions agree; or with "not_packable", the reason, and the counts alone.
     """
-    import torch
-
     import bnnlab
     from bnnlab.packed import NotPackable
     from bnnlab.packed.benchmark import machine
@@ -79,18 +77,13 @@ def measure_run(log: store.Log, run: store.RunLog, test_x: np.ndarray) -> dict[s
     if saved is None:
         raise ValueError(f"{run.id} has no checkpoint yet")
     model: Any = log.model(run.lane, run.seed)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    record = {"step": saved.step, "machine": machine(), "threads": 1} | _counts(model)
     try:
-        record = {"step": saved.step, "machine": machine(), "threads": 1} | _counts(model)
-        try:
-            packed = bnnlab.pack(model)
-        except NotPackable as error:
-            record["not_packable"] = str(error)
-        else:
-            record |= _measured(model, packed, test_x)
-    finally:
-        torch.set_num_threads(threads)
+        packed = bnnlab.pack(model)
+    except NotPackable as error:
+        record["not_packable"] = str(error)
+    else:
+        record |= _measured(model, packed, test_x)
     files.write_json(run.folder / "cost.json", record)
     return record
 

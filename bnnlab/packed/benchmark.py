@@ -1,7 +1,8 @@
 """Timing packed networks beside PyTorch: contenders in turn, medians with their spread."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ def interleaved(
     """Time calls against each other.
 
     The contenders take turns, so that whatever else the machine does meets all of them alike. Each
-    turn repeats its call until `SAMPLE_SECONDS` have passed, and counts as one sample.
+    turn makes its call once, so that the caches hold what it needs, repeats it for
+    `SAMPLE_SECONDS` at least, and counts as one sample. What counts is the calling thread's time
+    on a core, not what passes while others have it; so a call must do its work in that thread
+    alone.
 
     Returns:
         For each contender the median of its samples and their 10th and 90th percentiles, in seconds
@@ -36,15 +40,16 @@ def interleaved(
     samples = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, call in contenders.items():
+            call()
             samples[name].append(_seconds(call, repeats[name]))
     return {name: _timing(values) for name, values in samples.items()}
 
 
 def _seconds(call: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     for _ in range(repeats):
         call()
-    return (time.perf_counter() - start) / repeats
+    return (time.thread_time() - start) / repeats
 
 
 def _repeats(call: Callable[[], object]) -> int:
@@ -131,9 +136,21 @@ def packing(packed: PackedModel, x: np.ndarray) -> Callable[[], object] | None:
     return pack
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch computes in the calling thread alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 @torch.inference_mode()
 def compare(model: MLP, packed: PackedModel, x: np.ndarray, rounds: int = 31) -> dict[str, Timing]:
-    """Time one forward pass of a batch: packed, and in PyTorch with dense float32 weights.
+    """Time one forward pass of a batch in one thread: packed, and PyTorch with dense weights.
 
     Args:
         model: the network.
