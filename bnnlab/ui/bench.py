@@ -7,8 +7,9 @@ from pathlib import Path
 
 import panel as pn
 import param
-from bokeh.models import Column, Model
-from panel.custom import Child, JSComponent
+from bokeh.models import Column, UIElement
+from panel.custom import JSComponent
+from panel.viewable import Child
 
 _ASSETS = Path(__file__).parent / "assets"
 _PARTS = ("dom", "bar", "form", "lanes", "views", "library", "bench")
@@ -60,16 +61,27 @@ class Figures(pn.Column):
     """Grids of figures, one for each comparison shown, each as many columns wide as fit."""
 
     def __init__(self, **params):
-        super().__init__(sizing_mode="stretch_width", margin=0, css_classes=["grids"],
-                         stylesheets=[asset("figures.css")], **params)
+        super().__init__(
+            sizing_mode="stretch_width",
+            margin=0,
+            css_classes=["grids"],
+            stylesheets=[asset("figures.css")],
+            **params,
+        )
 
-    def put(self, grids: list[list[Model]], columns: int) -> None:
+    def put(self, grids: list[list[UIElement]], columns: int) -> None:
         """Show figures, a list of them for each comparison, `columns` side by side on a desk."""
         least = {1: 560, 2: 400, 3: 300}.get(columns, 232)
         self.objects = [
-            pn.pane.Bokeh(Column(
-                children=models, sizing_mode="stretch_width", stylesheets=[asset("grid.css")],
-                styles={"--figure": f"{least}px"},
-            ), sizing_mode="stretch_width", margin=0)
+            pn.pane.Bokeh(
+                Column(
+                    children=models,
+                    sizing_mode="stretch_width",
+                    stylesheets=[asset("grid.css")],
+                    styles={"--figure": f"{least}px"},
+                ),
+                sizing_mode="stretch_width",
+                margin=0,
+            )
             for models in grids
         ]

@@ -9,7 +9,7 @@ from typing import Any
 _SIZE = 14  # points of the equations' letters
 
 
-def card(description: dict[str, Any], lead: str) -> dict[str, Any]:
+def card_of(description: dict[str, Any], lead: str) -> dict[str, Any]:
     """A scheme's card, from its description (see Scheme.description) and a first sentence."""
     return {
         **{key: description[key] for key in ("title", "authors", "year", "reference")},
@@ -84,7 +84,7 @@ def equation_svg(equation: str) -> str:
     figure = Figure(figsize=(0.01, 0.01))
     figure.text(0, 0, f"${equation}$", fontsize=_SIZE)
     target = io.BytesIO()
-    settings = {"mathtext.fontset": "cm", "svg.fonttype": "path", "svg.hashsalt": equation}
+    settings: Any = {"mathtext.fontset": "cm", "svg.fonttype": "path", "svg.hashsalt": equation}
     try:
         with rc_context(settings):
             figure.savefig(

@@ -1,7 +1,7 @@
 """The dashboard as a document of the server: a page in a template that asks nobody for anything."""
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import panel as pn
@@ -11,8 +11,8 @@ from bnnlab.ui.page import PERIOD, Page
 
 
 def dashboard(
-    folder: str | Path | None = None,
-    library: str | Path | None = None,
+    folder: str | os.PathLike | None = None,
+    library: str | os.PathLike | None = None,
     *,
     autoplay: bool = True,
 ) -> pn.Template:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bnnlab import figures
 from bnnlab.figures.compose import sheet_drawing
-from bnnlab.figures.export import export as export_figure
+from bnnlab.figures.export import export
 from bnnlab.training.archive import archive
 from bnnlab.training.store import Log
 
@@ -23,7 +23,7 @@ def zipped(folder: Path, name: str) -> bytes:
         return archive(folder, Path(aside) / f"{name}.bnnlab.zip").read_bytes()
 
 
-def export(folder: Path, view: tuple[str, dict] | None, kind: object) -> tuple[str, bytes]:
+def figure_file(folder: Path, view: tuple[str, dict] | None, kind: object) -> tuple[str, bytes]:
     """A view of a comparison, or all of them on one sheet, as a file's media type and content.
 
     Args:
@@ -38,5 +38,5 @@ def export(folder: Path, view: tuple[str, dict] | None, kind: object) -> tuple[s
     log = Log(folder)
     figure = sheet_drawing(log) if view is None else figures.get(view[0], **view[1]).drawing(log)
     with tempfile.TemporaryDirectory() as aside:
-        path = export_figure(figure, Path(aside) / f"figure.{kind}")
+        path = export(figure, Path(aside) / f"figure.{kind}")
         return KINDS[str(kind)], path.read_bytes()

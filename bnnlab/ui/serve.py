@@ -121,9 +121,13 @@ def serve(
         folder: a comparison to open; by default each page begins its own.
         library: where comparisons are saved; by default the folder's parent, or `comparisons` in
             the current folder.
-        port, address, basic_auth, cookie_secret, origins: see `settings`.
+        port: to listen on; 0 for any that is free.
+        address: to listen on. One that other machines can reach needs `basic_auth`.
         show: open a browser.
         autoplay: whether training begins by itself.
+        basic_auth: a password, or a JSON file of users and passwords.
+        cookie_secret: signs the cookies that say who logged in; made up when there is none.
+        origins: `host:port` of the pages that may connect; by default those of this server alone.
 
     Raises:
         ValueError: as `settings`, or `folder` is not a comparison.
@@ -142,7 +146,7 @@ def serve(
     )
     made.start()
     url = f"http://{address}:{made.port}/"
-    print(f"bnnlab is at {url} (Ctrl-C stops it)", flush=True)  # noqa: T201
+    print(f"bnnlab is at {url} (Ctrl-C stops it)", flush=True)
     if show:
         made.io_loop.add_callback(made.show, "/")
     made.run_until_shutdown()

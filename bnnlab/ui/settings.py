@@ -43,7 +43,7 @@ class Field(NamedTuple):
     """
 
     key: str
-    parameter: param.Parameter
+    parameter: Any  # a param.Parameter of a kind that `kind` knows
     label: str
 
     @property
@@ -93,7 +93,9 @@ class Field(NamedTuple):
 
     def show(self, value: Any) -> Any:
         """The value as it stands in its field."""
-        return value if self.kind == "switch" else f"{value:g}" if type(value) is float else str(value)
+        return (
+            value if self.kind == "switch" else f"{value:g}" if type(value) is float else str(value)
+        )
 
     def to_form(self) -> dict[str, Any]:
         """What the page needs to draw the field, without its value."""
@@ -122,7 +124,7 @@ def _fields(owner: Any, prefix: str = "") -> list[Field]:
     ]
 
 
-def _label(name: str, parameter: param.Parameter) -> str:
+def _label(name: str, parameter: Any) -> str:
     return _LABELS.get(name) or parameter.label
 
 
@@ -226,9 +228,7 @@ class Settings:
             self.comparison()
         except ValueError as error:
             self._chosen = before
-            self.messages["schemes"] = (
-                "Keep at least one scheme." if not wanted else str(error)
-            )
+            self.messages["schemes"] = "Keep at least one scheme." if not wanted else str(error)
             return
         self._untouched = False
 
@@ -242,12 +242,14 @@ class Settings:
             chosen, seeds = self._running["schemes"], self._running["seeds"]
         else:
             seeds = list(range(first, first + count))
-        return Comparison(
-            task={"name": self._values["task"], **self._options("task")},
-            network={"name": self._values["network"], **self._options("network")},
-            schemes=chosen,
-            seeds=seeds,
-            **{name: self._values[name] for name in SETTINGS},
+        return Comparison.from_dict(
+            {
+                "task": {"name": self._values["task"], **self._options("task")},
+                "network": {"name": self._values["network"], **self._options("network")},
+                "schemes": chosen,
+                "seeds": seeds,
+                **{name: self._values[name] for name in SETTINGS},
+            }
         )
 
     def _options(self, prefix: str) -> dict[str, Any]:

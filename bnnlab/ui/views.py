@@ -18,6 +18,7 @@ from bnnlab.ui.bench import Figures
 
 _ALL = "all layers"
 # Chosen elsewhere on the page, or not at all while training is watched.
+_COST = "cost"
 _HIDDEN = {"name", "lanes", "step"}
 
 
@@ -185,14 +186,17 @@ class Views:
 
     def _offered(self) -> list[str]:
         log = self._log
-        return [name for name in figures.names() if log is None or figures.get(name).applies(log)]
+        if log is None:
+            return figures.names()
+        # What packed networks cost is measured on demand, from its own view.
+        return [name for name in figures.names() if name == _COST or figures.get(name).applies(log)]
 
     def to_form(self, *, measuring: bool = False) -> dict[str, Any]:
         """What the page needs to draw the tabs and the options."""
         kinds = figures.kinds()
         kind = kinds[self.active]
         options = [] if self._log is None else self._options(kind)
-        if self.active == "cost":
+        if self.active == _COST:
             options.append(
                 {
                     "kind": "button",
@@ -216,10 +220,11 @@ class Views:
         assert self._log is not None
         view = figures.get(self.active, **self.arguments())
         fields = []
-        for name in kind.param:
+        known: dict[str, Any] = dict(kind.param.objects())
+        for name, parameter in known.items():
             if name in _HIDDEN:
                 continue
-            parameter, value = kind.param[name], getattr(view, name)
+            value = getattr(view, name)
             field = {"key": name, "label": parameter.label, "help": parameter.doc or ""}
             if name == "layers":
                 choices = [*layer_names(self._log), _ALL]
@@ -230,9 +235,8 @@ class Views:
                 if len(seeds) > 1:
                     fields.append({**field, **_select(seeds, seeds[0] if value is None else value)})
             elif name == "batch":
-                sizes = sorted(
-                    {row["batch"] for run in self._log.runs for row in (run.cost or {}).get("batches", [])}
-                )
+                costs = [run.cost or {} for run in self._log.runs]
+                sizes = sorted({row["batch"] for cost in costs for row in cost.get("batches", [])})
                 if sizes:
                     fields.append({**field, **_select(sizes, value)})
             elif isinstance(parameter, param.ListSelector):
@@ -242,11 +246,11 @@ class Views:
             elif isinstance(parameter, param.Selector):
                 fields.append({**field, **_select(parameter.objects, value)})
             elif isinstance(parameter, param.Number) and None not in (parameter.bounds or (None,)):
-                low, high = parameter.bounds
+                bounds: Any = parameter.bounds
+                low, high = bounds
                 step = 1 if isinstance(parameter, param.Integer) else (high - low) / 100
-                fields.append(
-                    {**field, "kind": "range", "low": low, "high": high, "step": step, "value": value}
-                )
+                limits = {"low": low, "high": high, "step": step}
+                fields.append({**field, "kind": "range", **limits, "value": value})
         return fields
 
 

@@ -104,8 +104,11 @@ def test_step_size_and_smoothing_act_at_once(tab, server):
     rate = field(tab, "lr")
     rate.fill("0.02")
     rate.press("Enter")
-    _wait(lambda: any('"lr": 0.02' in kept.read_text()
-                      for kept in server.temporary.glob("**/changes.jsonl")))
+    _wait(
+        lambda: any(
+            '"lr": 0.02' in kept.read_text() for kept in server.temporary.glob("**/changes.jsonl")
+        )
+    )
     tab.page.get_by_role("button", name="Pause").click()
     tab.wait_for_state("paused")
     canvas = tab.page.locator(".figures canvas").first
@@ -122,7 +125,9 @@ def test_every_view_opens(tab):
     slow(tab)
     for view in tab.page.get_by_role("tab").all():
         view.click()
-        tab.page.locator(f"[data-view={view.get_attribute('data-view')}][aria-selected=true]").wait_for()
+        tab.page.locator(
+            f"[data-view={view.get_attribute('data-view')}][aria-selected=true]"
+        ).wait_for()
         tab.page.locator(".view").get_by_text("", exact=False).first.wait_for()
         time.sleep(0.3)
 

@@ -9,7 +9,8 @@ from bnnlab.ui.library import Library, Upload
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "../up", "a/b", "a\\b", ".hidden", "/etc/passwd", "x" * 65, "a\0b", "dots..", "end."]
+    "name",
+    ["", " ", "../up", "a/b", "a\\b", ".hidden", "/etc/passwd", "x" * 65, "a\0b", "dots..", "end."],
 )
 def test_a_name_that_could_lead_elsewhere_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match="cannot be a name"):

@@ -65,11 +65,17 @@ def test_trains_pauses_steps_and_goes_on(page):
 def test_messages_that_mean_nothing_are_dropped(page):
     until(page, lambda: page.session.log is not None)
     for message in (
-        {"do": "__init__"}, {"do": "close"}, {"do": "set", "key": "nothing", "value": 1},
-        {"do": "view", "name": "../x"}, {"do": "option", "key": "x", "value": {}},
-        {"do": "open", "name": "../../etc"}, {"do": "speed", "value": "fast"},
-        {"do": "scheme", "name": "os", "on": True}, {"do": "drawn", "frame": "1"},
-        {"do": "card", "lane": ["x"]}, {"do": "upload", "data": "!!"},
+        {"do": "__init__"},
+        {"do": "close"},
+        {"do": "set", "key": "nothing", "value": 1},
+        {"do": "view", "name": "../x"},
+        {"do": "option", "key": "x", "value": {}},
+        {"do": "open", "name": "../../etc"},
+        {"do": "speed", "value": "fast"},
+        {"do": "scheme", "name": "os", "on": True},
+        {"do": "drawn", "frame": "1"},
+        {"do": "card", "lane": ["x"]},
+        {"do": "upload", "data": "!!"},
         {"do": "export", "what": "all", "kind": "exe"},
     ):
         page.handle(message)
@@ -106,7 +112,7 @@ def test_closing_stops_the_trainers_deletes_the_folder_and_frees_the_page(tmp_pa
     page.close()
     thread.shutdown(wait=True)
     assert not trainers() and not folder.exists()
-    del page
+    page = None
     gc.collect()
     assert gone() is None
 

@@ -21,8 +21,11 @@ def fields(settings):
 def test_every_parameter_of_the_comparison_has_a_field(settings):
     keys = {field["key"] for field in fields(settings)}
     assert {"task", "network.width", "network.batch_norm", "lr", "loss", "seed", "seeds"} <= keys
-    assert {f"scheme.{name}.{option}" for name in schemes.names() for option in
-            schemes.get(name).options()} <= keys
+    assert {
+        f"scheme.{name}.{option}"
+        for name in schemes.names()
+        for option in schemes.get(name).options()
+    } <= keys
     assert all(field["help"] for field in fields(settings) if field["key"] != "task")
 
 
@@ -70,7 +73,9 @@ def test_changes_are_told_apart_from_what_acts_at_once(settings):
     assert settings.changes() == ["width 128 → 64", "batch norm on → off", "schemes"]
     assert settings.comparison().lr == 0.01
     assert [spec["name"] for spec in settings.comparison().schemes] == [
-        "full_precision", "bnn", "lab",
+        "full_precision",
+        "bnn",
+        "lab",
     ]
 
 
@@ -100,5 +105,5 @@ def test_what_a_page_cannot_show_is_kept_until_something_is_changed():
 
 
 def test_an_unknown_setting_is_an_error(settings):
-    with pytest.raises(ValueError, match="no setting 'os.system'"):
+    with pytest.raises(ValueError, match=r"no setting 'os\.system'"):
         settings.set("os.system", "1")

@@ -1,0 +1,163 @@
+"""What a page does when its browser asks: training, settings, views.
+
+Each action takes the page and the message, `{"do": its name, ...}`. A message comes from outside:
+what it names is looked up among what there is, and what makes no sense is dropped.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from bnnlab import schemes
+from bnnlab.ui.cards import card_of, lead
+
+if TYPE_CHECKING:
+    from bnnlab.ui.page import Page
+
+Message = dict[str, Any]
+
+SPEEDS = {"": None, **{str(speed): speed for speed in (1, 2, 5, 10, 20, 50)}}
+
+
+def drawn(page: "Page", message: Message) -> None:
+    """A frame was drawn; the next may be sent."""
+    frame = message.get("frame")
+    if isinstance(frame, int) and page.drawn < frame <= page.frame:
+        page.drawn = frame
+
+
+def ready(page: "Page", message: Message) -> None:
+    """The browser has just drawn the page."""
+    page.drawn = page.frame
+
+
+def shown(page: "Page", message: Message) -> None:
+    """The browser has the figures that were put on the page."""
+    page.views.shown(message.get("stamp"))
+
+
+def theme(page: "Page", message: Message) -> None:
+    """Light or dark."""
+    page.views.theme("dark" if message.get("dark") is True else "light")
+
+
+def play(page: "Page", message: Message) -> None:
+    """Train on; with trainers that were stopped or died, start them first."""
+    conductor = page.session.conductor
+    state = page.session.status().state
+    if state in ("stopped", "crashed") and not page.waiting:
+        page.later("Starting", page.session.resume)
+    elif conductor is not None:
+        conductor.play()
+
+
+def pause(page: "Page", message: Message) -> None:
+    """Stop after the step in progress."""
+    if page.session.conductor is not None:
+        page.session.conductor.pause()
+
+
+def step(page: "Page", message: Message) -> None:
+    """Make one step."""
+    if page.session.conductor is not None:
+        page.session.conductor.step()
+
+
+def stop(page: "Page", message: Message) -> None:
+    """Have the trainers leave."""
+    if not page.waiting:
+        page.later("Stopping", page.session.stop)
+
+
+def resume(page: "Page", message: Message) -> None:
+    """Go on from the last checkpoints."""
+    if not page.waiting:
+        page.later("Resuming", page.session.resume)
+
+
+def reset(page: "Page", message: Message) -> None:
+    """Go back to step 0."""
+    if not page.waiting:
+        playing = page.session.status().state == "playing"
+        page.later("Starting", lambda: page.session.restart(play=playing), page.began)
+
+
+def speed(page: "Page", message: Message) -> None:
+    """Train at most so many steps a second."""
+    if message.get("value") in SPEEDS:
+        page.session.set_speed(SPEEDS[message["value"]])
+
+
+def set_(page: "Page", message: Message) -> None:
+    """Take what was typed into a field; the step size and the number of steps act at once."""
+    key, typed = str(message.get("key")), message.get("value")
+    try:
+        value = page.settings.set(key, typed)
+        if value is not None and page.session.conductor is not None:
+            if key == "lr":
+                page.session.conductor.set(lr=value)
+            elif key == "steps":
+                page.session.conductor.set(steps=value)
+    except ValueError as error:
+        page.settings.messages[key] = str(error)
+        page.settings.typed[key] = str(typed)
+    page.show_settings()
+
+
+def scheme(page: "Page", message: Message) -> None:
+    """Put a scheme into the comparison or take it out."""
+    if message.get("name") in schemes.names():
+        page.settings.choose(message["name"], bool(message.get("on")))
+    page.show_settings()
+
+
+def restart(page: "Page", message: Message) -> None:
+    """Begin anew with the settings as they stand."""
+    if not page.waiting:
+        comparison = page.settings.comparison()
+        page.later("Starting", lambda: page.session.begin(comparison, play=True), page.began)
+
+
+def discard(page: "Page", message: Message) -> None:
+    """Go back to the settings of the comparison in progress."""
+    if page.session.comparison is not None:
+        page.settings.load(page.session.comparison)
+    page.show_settings()
+
+
+def view(page: "Page", message: Message) -> None:
+    """Open a view."""
+    page.views.open(str(message.get("name")))
+    page.show_views()
+
+
+def option(page: "Page", message: Message) -> None:
+    """Choose an option of the open view."""
+    page.views.set(str(message.get("key")), message.get("value"))
+    page.show_views()
+
+
+def card(page: "Page", message: Message) -> None:
+    """Show a lane's card, or none."""
+    log, lane = page.session.log, message.get("lane")
+    if log is None or lane not in log.lanes:
+        page.bench.card = {}
+        return
+    run = log.run(lane)
+    kind = schemes.kinds().get(run.scheme)
+    page.bench.card = card_of(run.description, lead(kind) if kind else "")
+
+
+def measure(page: "Page", message: Message) -> None:
+    """Measure what the packed networks cost."""
+    try:
+        page.session.measure()
+    except ValueError as error:
+        page.say(str(error))
+
+
+ACTIONS = {
+    action.__name__.rstrip("_"): action
+    for action in (
+        drawn, ready, shown, theme, play, pause, step, stop, resume, reset, speed, set_, scheme,
+        restart, discard, view, option, card, measure,
+    )
+}  # fmt: skip
