@@ -48,7 +48,7 @@ def _panel_options(panel: Panel, look: Look) -> tuple[dict, dict]:
 
     common = dict(
         xlabel=panel.x_label, ylabel=panel.y_label, xlim=panel.x_range, ylim=panel.y_range,
-        logx=panel.x_log, logy=panel.y_log, show_legend=False, padding=0,
+        logy=panel.y_log, show_legend=False, padding=0,
     )  # fmt: skip
     return (
         dict(**common, title=panel.heading, responsive=True, height=panel.height, toolbar=None,

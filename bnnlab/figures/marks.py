@@ -160,7 +160,6 @@ class Panel:
     color: Color = "ink"
     x_label: str = ""
     y_label: str = ""
-    x_log: bool = False
     y_log: bool = False
     x_axis: bool = True
     y_axis: bool = False
@@ -174,7 +173,7 @@ class Panel:
     def __post_init__(self):
         if self.marks and isinstance(self.marks[-1], Empty):
             return
-        middle = [_middle(self.x_range, self.x_log)], [_middle(self.y_range, self.y_log)]
+        middle = [sum(self.x_range) / 2], [_middle(self.y_range, self.y_log)]
         words = [self.empty] if self.empty else []
         said = Empty(*(middle if words else ([], [])), words, align="center")
         self.marks = [*self.marks, said]

@@ -5,7 +5,7 @@ from textwrap import wrap
 from matplotlib import font_manager
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from bnnlab.figures import theme
 from bnnlab.figures.compose import Drawing
@@ -14,8 +14,7 @@ from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
 # Inches: the text of a page in the usual venues.
 WIDTHS = {"column": 3.35, "page": 6.9, "sheet": 11.0}
 INCHES = theme.POINTS / 72 / theme.SMALL  # on paper, of a pixel on the page
-_HEAD = 0.44  # inches for title and caption
-_SECTION = 0.2  # and for the words above a section of a sheet
+_SECTION = 0.2  # inches for the words above a section of a sheet
 _DASHES = {
     "solid": "-",
     "dashed": (0, (5, 2.5)),
@@ -89,45 +88,52 @@ def _draw_mark(axes, mark, look):
         )  # fmt: skip
 
 
+def _rows(drawing: Drawing, width: float) -> list[list[Panel]]:
+    """Put as many panels beside each other as have room, keeping together what belongs so."""
+    panels = drawing.panels
+    first = panels[0].lane, panels[0].title
+    together = sum((panel.lane, panel.title) == first for panel in panels)
+    n = together * max(1, round(drawing.columns * width / WIDTHS["page"] / together))
+    return [panels[i : i + n] for i in range(0, len(panels), n)]
+
+
 def draw(drawing: Drawing, inches: float | None) -> Figure:
     """Return a drawing as a matplotlib figure of a width, at the sizes its type is made for."""
-    rows = drawing.rows
-    if rows is None:
-        n = drawing.columns
-        rows = [drawing.panels[i : i + n] for i in range(0, len(drawing.panels), n)]
+    width = inches or WIDTHS["page" if drawing.rows is None else "sheet"]
+    rows = drawing.rows or _rows(drawing, width)
     look = theme.Look(drawing.theme)
     heights: list[float] = []
     for row in rows:
-        heights += [_SECTION * bool(row[0].section), max(p.height for p in row) * INCHES]
-    width = inches or WIDTHS["page" if drawing.rows is None else "sheet"]
-    figure = Figure(figsize=(width, sum(heights) + _HEAD), facecolor=look("paper"))
-    share = 1 - _HEAD / (sum(heights) + _HEAD)
+        heights += [_SECTION] * bool(row[0].section) + [max(p.height for p in row) * INCHES]
+    words = wrap(drawing.caption, int(width * 22))
+    head = 0.33 + 0.11 * len(words)  # inches for title and caption
+    top = sum(heights) + head
+    figure = Figure(figsize=(width, top), facecolor=look("paper"))
     figure.set_layout_engine(
-        "constrained", w_pad=0.03, h_pad=0.035, wspace=0, hspace=0, rect=(0, 0, 1, share)
+        "constrained", w_pad=0.03, h_pad=0.035, wspace=0, hspace=0, rect=(0, 0, 1, 1 - head / top)
     )
     outer = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    places = (outer[i] for i in range(len(heights)))
     for number, row in enumerate(rows):
         if row[0].section:
-            _section(figure.add_subplot(outer[2 * number]), row[0].section, look)
+            _section(figure.add_subplot(next(places)), row[0].section, look)
         shares = [panel.share for panel in row]
         if drawing.rows is None and number:
             # The last row of a grid keeps the widths of those above it.
             shares += [panel.share for panel in rows[0][len(row) :]]
-        inner = outer[2 * number + 1].subgridspec(1, len(shares), width_ratios=shares)
+        inner = next(places).subgridspec(1, len(shares), width_ratios=shares)
         for place, panel in enumerate(row):
             axes = figure.add_subplot(
-                inner[place], xscale="log" if panel.x_log else "linear",
-                yscale="log" if panel.y_log else "linear",
-            )  # fmt: skip
+                inner[place], yscale="log" if panel.y_log else "linear"
+            )
             for mark in panel.marks:
                 _draw_mark(axes, mark, look)
             axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
             dress(axes, panel, look)
-    left, top = 0.06 / width, sum(heights) + _HEAD
+    left = 0.06 / width
     figure.text(left, 1 - 0.13 / top, drawing.title, va="center", weight="bold",
                 size=theme.POINTS + 2, color=look("ink"))  # fmt: skip
-    words = "\n".join(wrap(drawing.caption, int(width * 22)))
-    figure.text(left, 1 - 0.22 / top, words, va="top", size=theme.POINTS - 0.5,
+    figure.text(left, 1 - 0.22 / top, "\n".join(words), va="top", size=theme.POINTS - 0.5,
                 color=look("muted"))  # fmt: skip
     return figure
 
@@ -157,13 +163,13 @@ def dress(axes, panel: Panel, look) -> None:
     axes.yaxis.label.set(fontsize=size, color=look("muted"))
     axes.xaxis.labelpad = axes.yaxis.labelpad = 1.5
     if panel.x_axis:
-        _locate(axes.xaxis, panel.x_log, None)
+        _locate(axes.xaxis, None)
     else:
         axes.xaxis.set_visible(False)
     if panel.ticks:
         axes.set_yticks([at for at, _ in panel.ticks], [name for _, name in panel.ticks])
     elif panel.y_axis:
-        _locate(axes.yaxis, panel.y_log, panel.y_ticks())
+        _locate(axes.yaxis, panel.y_ticks())
         axes.grid(axis="y", color=look("grid"), linewidth=0.5)
         axes.set_axisbelow(True)
     else:
@@ -171,14 +177,10 @@ def dress(axes, panel: Panel, look) -> None:
     axes.set(xlim=panel.x_range, ylim=panel.y_range)
 
 
-def _locate(axis, log, ticks):
-    if not log:
-        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-        return
-    axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
+def _locate(axis, ticks):
     if ticks is None:
-        axis.set_major_locator(LogLocator(numticks=5))
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     else:
         axis.set_major_locator(FixedLocator(ticks))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())

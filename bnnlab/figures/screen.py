@@ -8,7 +8,6 @@ from bokeh.models import (
     FixedTicker,
     HoverTool,
     LinearColorMapper,
-    LogTicker,
     NumeralTickFormatter,
     Range1d,
     glyphs,
@@ -78,7 +77,6 @@ def _glyph(mark, look):
 def draw(panel: Panel, look):
     """Return a panel as a Bokeh figure, and its renderers in the order of the panel's marks."""
     figure = new_figure(
-        x_axis_type="log" if panel.x_log else "linear",
         y_axis_type="log" if panel.y_log else "linear",
         x_range=Range1d(*panel.x_range), y_range=Range1d(*panel.y_range), title=panel.heading,
         toolbar_location=None, tools="",
@@ -104,16 +102,13 @@ def dress(figure, drawn, panel: Panel, look) -> None:
     figure.title.update(
         text_font=theme.SANS, text_font_size="11.5px", text_font_style="normal", standoff=3
     )
-    for axis, log, shown in (
-        (figure.xaxis[0], panel.x_log, panel.x_axis),
-        (figure.yaxis[0], panel.y_log, panel.y_axis),
-    ):
+    for axis, shown in ((figure.xaxis[0], panel.x_axis), (figure.yaxis[0], panel.y_axis)):
         axis.update(
             axis_label_text_font=theme.SANS, axis_label_text_font_size="10px",
             axis_label_text_font_style="normal", axis_label_standoff=3, axis_line_width=0.8,
             major_label_text_font=theme.SANS, major_label_text_font_size="10px",
             major_label_standoff=3, major_tick_in=0, major_tick_out=3, minor_tick_line_color=None,
-            ticker=(LogTicker if log else BasicTicker)(desired_num_ticks=4), visible=shown,
+            ticker=BasicTicker(desired_num_ticks=4), visible=shown,
         )  # fmt: skip
     if panel.y_log:
         figure.yaxis[0].update(

@@ -137,7 +137,7 @@ def heading(run: RunLog, layer: str = "") -> str:
     """Return lane and layer, and that the run diverged when it did."""
     parts = [run.lane] + ([layer] if layer else [])
     if diverged(run) is not None:
-        parts.append(f"diverged at step {diverged(run)}")
+        parts.append(f"diverged at {diverged(run)}")
     return " · ".join(parts)
 
 

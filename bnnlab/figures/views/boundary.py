@@ -48,7 +48,7 @@ def _panel(run, points, classes, step):
     extent = (float(x0), float(x1), float(y0), float(y1))
     palette, levels = ("score", LEVELS) if classes == 2 else ("classes", classes)
     if said is None:
-        image = Image(np.zeros((2, 2)), (x0, x0, y0, y0), palette, levels)
+        image = Image(np.zeros((2, 2)), (x1, 2 * x1 - x0, y0, y1), palette, levels)  # out of sight
     else:
         image = Image(_levels(said) if classes == 2 else said, extent, palette, levels)
     dots = []

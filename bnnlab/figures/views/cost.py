@@ -81,26 +81,26 @@ def _flat(cost, batch):
 
 def _panel(heading, runs, costs, unit, quantities, ratios=False):
     rows = np.arange(len(runs), 0, -1, dtype=float)
-    every = [cost[key] for cost in costs for _, key, _, _ in quantities if key in cost]
-    low, high = (min(every), max(every)) if every else (1.0, 10.0)
+    every = [np.log10(cost[key]) for cost in costs for _, key, _, _ in quantities if key in cost]
+    low, high = (min(every), max(every)) if every else (0.0, 1.0)
     # Room for the words at the right of the last marker.
-    low, high = low / 1.5, high * (high / low) ** 0.85 * 4
+    low, high = low - 0.18, high + 0.85 * (high - low) + 0.6
     marks: list = []
     for row, run, cost in zip(rows, runs, costs, strict=True):
-        values = sorted(cost[key] for _, key, _, _ in quantities if key in cost)
+        values = sorted(np.log10(cost[key]) for _, key, _, _ in quantities if key in cost)
         ends = values[:1] + values[-1:]
         marks.append(Line(ends, [row] * len(ends), "faint", width=1.0))
         for _, key, marker, own in quantities:
-            known = [cost[key]] if key in cost else []
+            known = [np.log10(cost[key])] if key in cost else []
             color = run.description["color"] if own else "muted"
             marks.append(Points(known, [row] * len(known), color, marker, 7, own))
         said = [_said(cost, quantities, unit, ratios)] if values else []
-        beside = [value * (high / low) ** 0.035 for value in values[-1:]]
+        beside = [value + 0.035 * (high - low) for value in values[-1:]]
         marks.append(Text(beside, [row] * len(said), said))
     legend = "   ".join(f"{_SIGNS[marker, own]} {label}" for label, _, marker, own in quantities)
     return Panel(
-        "", heading, f"{heading}   {legend}", marks, (low, high), (0.4, len(runs) + 0.6),
-        x_log=True, x_axis=False, y_axis=True,
+        "", heading, f"{heading}   {legend}", marks, (float(low), float(high)), (0.4, len(runs) + 0.6),
+        x_axis=False, y_axis=True,
         ticks=[(row, run.lane) for row, run in zip(rows, runs, strict=True)],
         empty="" if every else "not measured yet", height=34 + 19 * len(runs),
     )  # fmt: skip

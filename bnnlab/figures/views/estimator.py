@@ -73,14 +73,16 @@ def _panel(view, log, run, name):
     grid, forward, pseudo = (
         np.array(curve[k], dtype=np.float32) for k in ("x", "forward", "pseudo_gradient")
     )
+    # Where both curves end at one height, one is named above it and the other below.
+    beside = pseudo[-1] + (0.14 if pseudo[-1] != forward[-1] else -0.16)
     return Panel(
         run.lane, name, view.heading(log, run, name),
         [
             Band(x, np.zeros_like(y), y, color, alpha=0.22),
             Line(grid, forward, "muted", width=1.0, label="forward"),
             Line(grid, pseudo, color, width=1.8, label="pseudo-gradient"),
-            Text([1.96], [1.14], ["forward"], align="right"),
-            Text([1.96], [0.13], ["pseudo-gradient"], color, align="right"),
+            Text([1.96], [forward[-1] + 0.14], ["forward"], align="right"),
+            Text([1.96], [beside], ["pseudo-gradient"], color, align="right"),
             Text([-1.97] * len(note), [1.36] * len(note), note, "ink"),
         ],
         x_range=(-2, 2), y_range=(-1.15, 1.5), color=color, y_axis=True,
