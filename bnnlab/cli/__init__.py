@@ -44,7 +44,7 @@ class _Commands(click.Group):
 )
 @click.version_option(bnnlab.__version__, prog_name="bnnlab")
 def main() -> None:
-    r"""Binarized neural networks, trained live and side by side under every published scheme.
+    """Binarized neural networks, trained live and side by side under every published scheme.
 
     \b
     bnnlab serve                                    the dashboard, in a browser

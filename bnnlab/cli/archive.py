@@ -15,7 +15,7 @@ from bnnlab.cli.common import comparison_argument
     help="The file to write.  [default: COMPARISON.zip]",
 )
 def command(comparison, out) -> None:
-    r"""Put a comparison into one file.
+    """Put a comparison into one file.
 
     Every command takes the file in place of the folder.
 

@@ -15,7 +15,7 @@ from bnnlab.cli.common import comparison_argument, table
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything measured, as JSON.")
 def command(comparison, lanes, as_json) -> None:
-    r"""Measure what the trained networks cost on this machine.
+    """Measure what the trained networks cost on this machine.
 
     The first seed of each lane is packed and timed with one thread, beside PyTorch in 32 bits: as
     `F.linear` runs it, and through oneDNN. Packing the inputs counts. Results are kept in the

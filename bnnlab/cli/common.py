@@ -12,12 +12,13 @@ import param
 
 def comparison_argument(*, required: bool = True, nargs: int = 1) -> Callable:
     """The COMPARISON argument: an existing `NAME.bnnlab` or `NAME.bnnlab.zip`."""
+    name = "COMPARISON" + ("..." if nargs == -1 else "")
     return click.argument(
         "comparison",
         type=click.Path(exists=True, path_type=Path),
         required=required,
         nargs=nargs,
-        metavar="COMPARISON" + ("..." if nargs == -1 else ""),
+        metavar=name if required else f"[{name}]",
     )
 
 

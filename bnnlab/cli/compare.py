@@ -92,7 +92,7 @@ def _option(parameter: Any, name: str) -> click.Option:
     help="Trainers side by side.  [default: one for each core]",
 )
 def command(out, processes, **given: Any) -> None:
-    r"""Train schemes side by side and print how they did.
+    """Train schemes side by side and print how they did.
 
     If the folder is there already, training goes on where it left off; then `--out` alone is
     enough. Ctrl-C saves a checkpoint.

@@ -37,7 +37,7 @@ from bnnlab.cli.common import comparison_argument
 )
 @click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
 def command(comparison, out, formats, views, width, theme) -> None:
-    r"""Write the views of a comparison as files.
+    """Write the views of a comparison as files.
 
     One file for each view and format, and one `sheet` with the whole comparison. PDF, SVG and PNG
     need no browser; an HTML file needs no network.

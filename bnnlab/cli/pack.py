@@ -25,7 +25,7 @@ from bnnlab.cli.common import comparison_argument
     help="The file to write, NAME.safetensors.",
 )
 def command(comparison, lane, seed, out) -> None:
-    r"""Write a trained network as packed bits.
+    """Write a trained network as packed bits.
 
     Its predictions on the test set are checked against PyTorch's.
 

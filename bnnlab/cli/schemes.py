@@ -8,7 +8,7 @@ from bnnlab.cli.common import options_table, table
 @click.command()
 @click.argument("name", required=False)
 def command(name) -> None:
-    r"""List the schemes, or explain one.
+    """List the schemes, or explain one.
 
     What is explained are its paper, formulas and options.
 

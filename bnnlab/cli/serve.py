@@ -48,7 +48,7 @@ from bnnlab.cli.common import comparison_argument
     help="Begin training when a page opens.",
 )
 def command(comparison, library, port, address, basic_auth, origins, show, autoplay) -> None:
-    r"""Serve the dashboard to this machine, until Ctrl-C.
+    """Serve the dashboard to this machine, until Ctrl-C.
 
     With COMPARISON (NAME.bnnlab, or the NAME.bnnlab.zip it was sent as) the page opens it.
 

@@ -15,7 +15,7 @@ HEAD = ("lane", "bits W/A", "validation accuracy", "test accuracy", "test loss",
 @click.command()
 @comparison_argument(nargs=-1)
 def command(comparison) -> None:
-    r"""Print how each lane did.
+    """Print how each lane did.
 
     Takes one or several comparisons. Accuracies and losses are means ± standard deviations over
     seeds.

@@ -8,7 +8,7 @@ from bnnlab.cli.common import options_table, table
 @click.command()
 @click.argument("name", required=False)
 def command(name) -> None:
-    r"""List the tasks, or explain one and its options.
+    """List the tasks, or explain one and its options.
 
     \b
     bnnlab tasks
