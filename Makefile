@@ -60,7 +60,7 @@ $(VENV)/installed-lint: $(VENV)/torch $(SOURCES)
 
 # The browser tests need a Chromium: the system's, or the one Playwright downloads.
 $(VENV)/browser: | $(VENV)/installed-test
-	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && apt-get install -y -qq chromium; \
 	elif sudo -n true 2>/dev/null && command -v apt-get >/dev/null; then \
