@@ -7,6 +7,7 @@ from typing import Any
 import click
 import param
 
+from bnnlab import limits
 from bnnlab.cli.common import parse_spec
 from bnnlab.cli.show import results
 
@@ -88,7 +89,7 @@ def _option(parameter: Any, name: str) -> click.Option:
 )
 @click.option(
     "--processes",
-    type=click.IntRange(1),
+    type=click.IntRange(1, limits.PROCESSES),
     help="Trainers side by side.  [default: one for each core]",
 )
 def command(out, processes, **given: Any) -> None:
