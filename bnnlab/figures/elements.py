@@ -1,8 +1,10 @@
 """Panels as HoloViews elements that look the same through Bokeh and through matplotlib."""
 
+from typing import Any
+
 import holoviews as hv
 import holoviews.plotting.bokeh
-import holoviews.plotting.mpl  # noqa: F401 (registers its renderer)
+import holoviews.plotting.mpl
 
 from bnnlab.figures import paper, screen
 from bnnlab.figures.compose import Drawing
@@ -29,9 +31,7 @@ _ELEMENTS = {
     ),
     Spikes: lambda mark, **about: hv.Spikes(_of(mark, "x", "y"), "x", "y", **about),
     Points: lambda mark, **about: hv.Scatter(_of(mark, "x", "y"), "x", "y", **about),
-    Text: lambda mark, **about: hv.Labels(
-        _of(mark, "x", "y", "text"), ["x", "y"], "text", **about
-    ),
+    Text: lambda mark, **about: hv.Labels(_of(mark, "x", "y", "text"), ["x", "y"], "text", **about),
     Image: _image,
 }
 
@@ -78,11 +78,12 @@ def layout(drawing: Drawing) -> hv.Layout:
         overlays.append(hv.Overlay(marks, group=f"P{number}"))
         for backend, own in zip(options, _panel_options(panel, look), strict=True):
             backend[f"Overlay.P{number}"] = own
-    whole = hv.Layout(overlays, group="Drawing").cols(drawing.columns)
+    whole: Any = hv.Layout(overlays, group="Drawing").cols(drawing.columns)
     options[0]["Layout.Drawing"] = dict(shared_axes=False, toolbar=None)
     options[1]["Layout.Drawing"] = dict(shared_axes=False, sublabel_format="", tight=False)
     for backend, specs in zip(("bokeh", "matplotlib"), options, strict=True):
-        whole = whole.opts([hv.Options(name, backend=backend, **own) for name, own in specs.items()])
+        made = [hv.Options(name, backend=backend, **own) for name, own in specs.items()]
+        whole = whole.opts(made)
     whole.bnnlab_drawing = drawing, _identity(whole)
     return whole
 

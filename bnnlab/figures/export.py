@@ -149,7 +149,7 @@ p {{ font-size: 12px; margin: 0 0 14px; color: {muted}; }}
 def _page(figure) -> str:
     from bokeh.embed import components
     from bokeh.models import Column
-    from bokeh.resources import INLINE
+    from bokeh.resources import Resources
 
     if isinstance(figure, Drawing):
         title, caption, columns = figure.title, figure.caption, figure.columns
@@ -170,8 +170,11 @@ def _page(figure) -> str:
         },
     )  # fmt: skip
     script, figures = components(whole)
+    # Only Bokeh's own scripts: other packages add files to `Resources.render` that are not inline.
+    needed = Resources(mode="inline", components=["bokeh"]).js_raw
+    scripts = "\n".join(f"<script>{text}</script>" for text in needed)
     return _PAGE.format(
         version=__version__, title=html.escape(title), caption=html.escape(caption),
         paper=look("paper"), ink=look("ink"), muted=look("muted"), sans=theme.SANS,
-        resources=INLINE.render(), figures=figures, script=script,
+        resources=scripts, figures=figures, script=script,
     )  # fmt: skip

@@ -68,7 +68,8 @@ def panel(
         marks.append(Points([ends[i][0]] if stopped else Z, [ends[i][1]] if stopped else Z,
                             entry.color, "x", 8))  # fmt: skip
     return Panel(
-        about.pop("lane", ""), title, about.pop("heading", title), marks, x_range, y_range, y_axis=True, y_log=log,
+        about.pop("lane", ""), title, about.pop("heading", title), marks, x_range,
+        y_range, y_axis=True, y_log=log,
         x_label="step", empty="" if known else "no steps recorded yet",
         hover=[("", "$name"), ("step", "@x{0}"), (title, f"@y{{{number}}}")], **about,
     )  # fmt: skip

@@ -3,15 +3,17 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from bokeh.document import Document
 from bokeh.layouts import row
-from bokeh.models import Model
 
-from bnnlab.figures import screen, theme as themes
+from bnnlab.figures import screen
+from bnnlab.figures import theme as themes
 from bnnlab.figures.compose import Drawing
 from bnnlab.figures.marks import Panel
 from bnnlab.figures.view import View
 from bnnlab.training.store import Log
+
+
+_PATCHED = {"title", "heading", "marks", "x_range", "y_range", "empty"}
 
 
 class LivePanel(NamedTuple):
@@ -19,7 +21,7 @@ class LivePanel(NamedTuple):
 
     lane: str
     title: str
-    model: Model
+    model: Any
 
 
 class _Drawn:
@@ -27,6 +29,8 @@ class _Drawn:
 
     def __init__(self, panel: Panel, look: themes.Look):
         self.panel = panel
+        self.figure: Any
+        self.renderers: list[Any]
         self.figure, self.renderers = screen.draw(panel, look)
         self.shown = [mark.columns() for mark in panel.marks]
 
@@ -85,11 +89,12 @@ class Live:
         self.view = named.changed(**options)
         self.log = log
         self.look = themes.Look(theme)
+        self._seen = self._state()
         self._drawn = [_Drawn(panel, self.look) for panel in self.view.panels(log)]
         self.panels = _grouped(self._drawn)
 
     @property
-    def model(self) -> Model:
+    def model(self) -> Any:
         """All of it in one column, for a page that does not lay the panels out itself."""
         from bokeh.layouts import column
 
@@ -99,10 +104,32 @@ class Live:
         """Return what it shows now, to be exported."""
         return self.view.drawing(self.log, theme=self.look.theme)
 
+    def _state(self) -> list:
+        """Return what changes whenever the log records something, or its runs are extended."""
+        return [self.log.steps] + [
+            (run.step, len(run.array_steps), run.end, id(run.cost)) for run in self.log.runs
+        ]
+
     def update(self) -> None:
         """Show the newest records of the log."""
+        state = self._state()
+        if state == self._seen:
+            return
+        self._seen = state
         for drawn, panel in zip(self._drawn, self.view.panels(self.log), strict=True):
             drawn.update(panel)
+
+    def turn(self, view: View, log: Log) -> bool:
+        """Show another view or log by patching; return False, untouched, where that cannot do."""
+        panels = view.panels(log)
+        was = [drawn.panel for drawn in self._drawn]
+        if [_fixed(panel) for panel in panels] != [_fixed(panel) for panel in was]:
+            return False
+        self.view, self.log = view, log
+        self._seen = self._state()
+        for drawn, panel in zip(self._drawn, panels, strict=True):
+            drawn.update(panel)
+        return True
 
     def set_theme(self, theme: str) -> None:
         """Show it in the other theme, without drawing it anew.
@@ -112,6 +139,17 @@ class Live:
         self.look = themes.Look(theme)
         for drawn in self._drawn:
             screen.recolor(drawn.figure, drawn.renderers, drawn.panel, self.look)
+
+
+def _fixed(panel: Panel) -> list:
+    """Return what of a panel `update` leaves as it was drawn."""
+    about = {key: value for key, value in vars(panel).items() if key not in _PATCHED}
+    plain = (str, int, float, bool)
+    styles = [
+        {key: value for key, value in vars(mark).items() if isinstance(value, plain)}
+        for mark in panel.marks
+    ]
+    return [about, [type(mark) for mark in panel.marks], styles]
 
 
 def _grouped(every: list[_Drawn]) -> list[LivePanel]:

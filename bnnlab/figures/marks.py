@@ -9,6 +9,7 @@ nothing is known yet.
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Color = str  # "#rrggbb", or a role that the theme resolves: "ink", "muted", "faint", "accent"
 
@@ -21,8 +22,8 @@ def _floats(values) -> np.ndarray:
 class Line:
     """A curve; `label` is what a tooltip calls it."""
 
-    x: np.ndarray
-    y: np.ndarray
+    x: ArrayLike
+    y: ArrayLike
     color: Color
     dash: str = "solid"
     width: float = 1.4
@@ -37,9 +38,9 @@ class Line:
 class Band:
     """The area between two curves."""
 
-    x: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    x: ArrayLike
+    low: ArrayLike
+    high: ArrayLike
     color: Color
     alpha: float = 0.16
 
@@ -57,8 +58,8 @@ def steps(edges: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarra
 class Spikes:
     """Vertical lines from zero to a height."""
 
-    x: np.ndarray
-    height: np.ndarray
+    x: ArrayLike
+    height: ArrayLike
     color: Color
     dash: str = "solid"
     width: float = 1.0
@@ -72,8 +73,8 @@ class Spikes:
 class Points:
     """Markers."""
 
-    x: np.ndarray
-    y: np.ndarray
+    x: ArrayLike
+    y: ArrayLike
     color: Color
     marker: str = "circle"
     size: float = 6.0
@@ -89,8 +90,8 @@ class Points:
 class Text:
     """Words at points."""
 
-    x: np.ndarray
-    y: np.ndarray
+    x: ArrayLike
+    y: ArrayLike
     text: list[str]
     color: Color = "muted"
     align: str = "left"
@@ -120,7 +121,7 @@ class Image:
         palette: the colours, or the name of one of the theme's palettes.
     """
 
-    values: np.ndarray
+    values: ArrayLike
     extent: tuple[float, float, float, float]
     palette: str
     levels: int
@@ -178,11 +179,10 @@ class Panel:
         said = Empty(*(middle if words else ([], [])), words, align="center")
         self.marks = [*self.marks, said]
 
-
-    def y_ticks(self) -> list[float] | None:
-        """Return where a logarithmic y axis is marked: at 1, 2, 5 while that is not too dense."""
+    def y_ticks(self) -> list[float]:
+        """Return where a logarithmic y axis is marked (1, 2, 5 unless too dense); [] for others."""
         if not self.y_log:
-            return None
+            return []
         low, high = np.log10(self.y_range)
         chosen = (1, 2, 5) if high - low <= 2.05 else (1, 3) if high - low <= 3.05 else (1,)
         return [m * 10.0**e for e in range(-12, 13) for m in chosen]

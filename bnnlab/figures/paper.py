@@ -1,6 +1,7 @@
 """Figures on paper: how matplotlib axes are dressed."""
 
 from textwrap import wrap
+from typing import Any
 
 from matplotlib import font_manager
 from matplotlib.colors import ListedColormap
@@ -46,7 +47,7 @@ def settings() -> dict:
     }
 
 
-def style(mark, look) -> dict[str, object]:
+def style(mark, look) -> dict[str, Any]:
     """Return the matplotlib properties of what draws a mark, HoloViews' options as well."""
     if isinstance(mark, Text):
         return dict(
@@ -61,8 +62,9 @@ def style(mark, look) -> dict[str, object]:
         return dict(facecolor=color, alpha=look.fill(mark.alpha), linewidth=0)
     if isinstance(mark, Points):
         return dict(
-            marker=_MARKERS[mark.marker], s=(mark.size * 0.62) ** 2, edgecolors=look(mark.edge or mark.color),
-            facecolors=color if mark.filled else "none", linewidth=0.3 if mark.edge else 0.6,
+            marker=_MARKERS[mark.marker], s=(mark.size * 0.62) ** 2,
+            edgecolors=look(mark.edge or mark.color), facecolors=color if mark.filled else "none",
+            linewidth=0.3 if mark.edge else 0.6,
         )  # fmt: skip
     return dict(color=color, linestyle=_DASHES[mark.dash], linewidth=mark.width * 0.62)
 
@@ -123,9 +125,7 @@ def draw(drawing: Drawing, inches: float | None) -> Figure:
             shares += [panel.share for panel in rows[0][len(row) :]]
         inner = next(places).subgridspec(1, len(shares), width_ratios=shares)
         for place, panel in enumerate(row):
-            axes = figure.add_subplot(
-                inner[place], yscale="log" if panel.y_log else "linear"
-            )
+            axes = figure.add_subplot(inner[place], yscale="log" if panel.y_log else "linear")
             for mark in panel.marks:
                 _draw_mark(axes, mark, look)
             axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
@@ -163,7 +163,7 @@ def dress(axes, panel: Panel, look) -> None:
     axes.yaxis.label.set(fontsize=size, color=look("muted"))
     axes.xaxis.labelpad = axes.yaxis.labelpad = 1.5
     if panel.x_axis:
-        _locate(axes.xaxis, None)
+        _locate(axes.xaxis, [])
     else:
         axes.xaxis.set_visible(False)
     if panel.ticks:
@@ -178,7 +178,7 @@ def dress(axes, panel: Panel, look) -> None:
 
 
 def _locate(axis, ticks):
-    if ticks is None:
+    if not ticks:
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     else:
         axis.set_major_locator(FixedLocator(ticks))

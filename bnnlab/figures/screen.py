@@ -1,5 +1,7 @@
 """Figures on the page: panels as Bokeh figures, their style, and what their sources hold."""
 
+from typing import Any
+
 import numpy as np
 from bokeh.core.properties import value
 from bokeh.models import (
@@ -18,7 +20,7 @@ from bnnlab.figures import theme
 from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
 
 
-def source_data(mark) -> dict[str, object]:
+def source_data(mark) -> dict[str, Any]:
     """Return the data of the source that draws a mark."""
     c = mark.columns()
     if isinstance(mark, Band):
@@ -38,7 +40,7 @@ def source_data(mark) -> dict[str, object]:
     return {"x": c["x"], "y": c["y"]}
 
 
-def style(mark, look) -> dict[str, object]:
+def style(mark, look) -> dict[str, Any]:
     """Return the properties of the glyph that draws a mark, HoloViews' Bokeh options as well."""
     if isinstance(mark, Text):
         return dict(
@@ -74,11 +76,11 @@ def _glyph(mark, look):
     return glyphs.Image(image="image", x="x", y="y", dw="dw", dh="dh", color_mapper=mapper)
 
 
-def draw(panel: Panel, look):
+def draw(panel: Panel, look) -> tuple[Any, list[Any]]:
     """Return a panel as a Bokeh figure, and its renderers in the order of the panel's marks."""
-    figure = new_figure(
+    figure: Any = new_figure(
         y_axis_type="log" if panel.y_log else "linear",
-        x_range=Range1d(*panel.x_range), y_range=Range1d(*panel.y_range), title=panel.heading,
+        x_range=_range(panel.x_range), y_range=_range(panel.y_range), title=panel.heading,
         toolbar_location=None, tools="",
     )  # fmt: skip
     drawn = [
@@ -90,6 +92,10 @@ def draw(panel: Panel, look):
     figure.xaxis[0].axis_label, figure.yaxis[0].axis_label = panel.x_label, panel.y_label
     dress(figure, drawn, panel, look)
     return figure, drawn
+
+
+def _range(limits):
+    return Range1d(start=limits[0], end=limits[1])
 
 
 def dress(figure, drawn, panel: Panel, look) -> None:

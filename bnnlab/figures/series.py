@@ -1,5 +1,6 @@
 """Columns over training steps: smoothed, averaged over seeds, thinned to what a figure can show."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,15 +28,19 @@ def smooth(values: np.ndarray, weight: float) -> np.ndarray:
     blocks = -(-length // _BLOCK)
     padded = np.zeros(blocks * _BLOCK)
     padded[:length] = values[:length]
-    lag = np.subtract.outer(np.arange(_BLOCK), np.arange(_BLOCK))
-    kernel = np.where(lag >= 0, (1 - weight) * weight ** np.maximum(lag, 0), 0)
-    within = padded.reshape(blocks, _BLOCK) @ kernel.T
+    within = padded.reshape(blocks, _BLOCK) @ _kernel(weight)
     carry, decay = 0.0, weight ** np.arange(1, _BLOCK + 1)
     for block in within:
         block += carry * decay
         carry = block[-1]
     result[:length] = within.ravel()[:length] / (1 - weight ** np.arange(1, length + 1))
     return result
+
+
+@lru_cache(maxsize=8)
+def _kernel(weight):
+    lag = np.subtract.outer(np.arange(_BLOCK), np.arange(_BLOCK))
+    return np.where(lag >= 0, (1 - weight) * weight ** np.maximum(lag, 0), 0).T
 
 
 def thin(values: np.ndarray, bins: int = BINS) -> np.ndarray:
@@ -86,7 +91,9 @@ def over_seeds(runs: list[RunLog], key: str, smoothing: float, band: str) -> Ser
     else:
         spread = every.std(axis=0, ddof=1)
         low, high = mean - spread, mean + spread
-    kept = np.union1d(thin(mean, BINS // 2), np.union1d(thin(low, BINS // 2), thin(high, BINS // 2)))
+    if length <= 4 * BINS:
+        return Series(x, mean, low, high)
+    kept = np.unique(np.concatenate([thin(y, BINS // 2) for y in (mean, low, high)]))
     return Series(x[kept], mean[kept], low[kept], high[kept])
 
 

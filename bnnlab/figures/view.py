@@ -147,6 +147,7 @@ def diverged(run: RunLog) -> int | None:
 
 
 def choose(what: str, given: list[str] | None, known: list[str]) -> list[str]:
+    """Return the given names, or all there are; raise ValueError when one is not there."""
     if given is None:
         return known
     unknown = [name for name in given if name not in known]

@@ -1,5 +1,5 @@
-import re
 import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -52,8 +52,8 @@ def test_png_has_the_width_that_was_asked_for(log, tmp_path):
 @pytest.mark.parametrize("suffix", ["pdf", "svg", "png"])
 def test_the_same_figure_gives_the_same_file(suffix, log, tmp_path):
     files = [
-        export(figures.drawing("weights", log, lanes=LANES, layers=["hidden2"]), tmp_path / f"{n}.{suffix}")
-        for n in range(2)
+        export(figures.drawing("weights", log, lanes=LANES), tmp_path / f"{number}.{suffix}")
+        for number in range(2)
     ]
     assert files[0].read_bytes() == files[1].read_bytes()
 
@@ -62,14 +62,20 @@ def test_the_same_figure_gives_the_same_file(suffix, log, tmp_path):
 def test_html_stands_alone(name, log, tmp_path):
     page = export(figures.drawing(name, log, lanes=LANES), tmp_path / "figure.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
-    tags = re.sub(r"(<script[^>]*>).*?</script>", r"\1", page, flags=re.S)
-    assert re.findall(r"(?:src|href)\s*=", tags) == []
-    assert "@import" not in tags
+    loaded = []
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            loaded.extend(value for key, value in attributes if key in ("src", "href"))
+
+    Tags().feed(page)
+    assert loaded == []
     assert f"moons: {name}" in page
 
 
 def test_dark_figures_are_dark(log, tmp_path):
-    path = export(figures.drawing("curves", log, theme="dark", lanes=LANES), tmp_path / "figure.png", dpi=60)
+    drawing = figures.drawing("curves", log, theme="dark", lanes=LANES)
+    path = export(drawing, tmp_path / "figure.png", dpi=60)
     with Image.open(path) as picture:
         assert np.asarray(picture.convert("L")).mean() < 60
 

@@ -9,6 +9,7 @@ from bnnlab.figures.views.bits import nothing
 
 LEVELS = 16
 MOST_POINTS = 240
+_MARKERS = ("circle", "triangle", "square", "diamond")
 
 
 class Boundary(View):
@@ -48,14 +49,15 @@ def _panel(run, points, classes, step):
     extent = (float(x0), float(x1), float(y0), float(y1))
     palette, levels = ("score", LEVELS) if classes == 2 else ("classes", classes)
     if said is None:
-        image = Image(np.zeros((2, 2)), (x1, 2 * x1 - x0, y0, y1), palette, levels)  # out of sight
+        out_of_sight = (x1, 2 * x1 - x0, y0, y1)
+        image = Image(np.zeros((2, 2)), out_of_sight, palette, levels)
     else:
         image = Image(_levels(said) if classes == 2 else said, extent, palette, levels)
     dots = []
     for index in range(classes):
         mine = points[points[:, 2] == index]
-        dots.append(Points(mine[:, 0], mine[:, 1], class_color(index),
-                           ("circle", "triangle", "square", "diamond")[index % 4], 4.6, edge="paper"))  # fmt: skip
+        x, y, marker = mine[:, 0], mine[:, 1], _MARKERS[index % len(_MARKERS)]
+        dots.append(Points(x, y, class_color(index), marker, 4.6, edge="paper"))
     return Panel(
         run.lane, "", heading(run), [image, *dots], x_range=extent[:2], y_range=extent[2:],
         color=run.description["color"], x_axis=False, height=230,

@@ -34,10 +34,7 @@ class StraightThrough(LayerView):
 
     def panels(self, log):
         """Return a panel for each lane and layer that has such an estimator."""
-        panels = [
-            _panel(self, log, run, layer["name"])
-            for run, layer in estimated(self, log)
-        ]
+        panels = [_panel(self, log, run, layer["name"]) for run, layer in estimated(self, log)]
         return panels or [nothing(f"no lane here estimates gradients of {self.of}")]
 
 

@@ -4,8 +4,7 @@ import numpy as np
 
 from bnnlab.figures import lines
 from bnnlab.figures.series import Series, over_seeds
-from bnnlab.figures.view import View, layer_names, names_parameter, nice, through
-from bnnlab.figures.view import choose, diverged
+from bnnlab.figures.view import View, choose, diverged, layer_names, names_parameter, nice, through
 from bnnlab.figures.views.bits import nothing
 
 
@@ -28,9 +27,7 @@ class Flips(View):
         lanes = self.chosen_lanes(log)
         panels = []
         for layer in choose("layer", self.layers, layer_names(log)):
-            entries = [
-                entry for lane in lanes if (entry := _entry(log, lane, layer)) is not None
-            ]
+            entries = [entry for lane in lanes if (entry := _entry(log, lane, layer)) is not None]
             if entries:
                 tops = [np.nanmax(e.series.high, initial=0) for e in entries]
                 panels.append(

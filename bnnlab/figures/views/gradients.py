@@ -48,6 +48,7 @@ def _panel(view, log, run, name):
             Line(x, grey, "muted", width=1.0, label="before"),
             Text([low + 0.02 * (high - low)] * len(note), [1.13] * len(note), note, "ink"),
         ],
-        x_range=(low, high), y_range=(0, 1.22), color=color, x_label="log₁₀ |gradient|: grey before, colour after",
+        x_range=(low, high), y_range=(0, 1.22), color=color,
+        x_label="log₁₀ |gradient|: grey before, colour after",
         empty="" if len(before) else "nothing recorded yet",
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """LAB's Hessian scaling."""
 
+from typing import Any
+
 import numpy as np
 
 from bnnlab.figures import lines
@@ -43,7 +45,9 @@ class Hessian(LayerView):
         low, high = (edges[0], edges[-1]) if len(counts) else (-8, 0)
         x, y = steps(edges, counts / peak(counts)) if len(counts) else (Z, Z)
         empty = "" if len(counts) else "nothing recorded yet"
-        about = dict(x_range=(float(low), float(high)), color=color, empty=empty, height=170)
+        about: dict[str, Any] = dict(
+            x_range=(float(low), float(high)), color=color, empty=empty, height=170
+        )
         distribution = Panel(
             run.lane, f"{name} d", f"{heading} · curvature d",
             [Band(x, np.zeros_like(y), y, color, alpha=0.38)], y_range=(0, 1.1),
