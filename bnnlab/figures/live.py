@@ -12,7 +12,6 @@ from bnnlab.figures.marks import Panel
 from bnnlab.figures.view import View
 from bnnlab.training.store import Log
 
-
 _PATCHED = {"title", "heading", "marks", "x_range", "y_range", "empty"}
 
 

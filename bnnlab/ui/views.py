@@ -149,14 +149,10 @@ class Views:
         wanted = [(view, self._log)]
         if self._other is not None:
             wanted.append((self._fitting(view, self._other), self._other))
-        same = len(wanted) == len(self._live) and all(
-            _fits(live, view, log) for live, (view, log) in zip(self._live, wanted, strict=True)
-        )
-        if same and self._patchable:
-            for live, (view, log) in zip(self._live, wanted, strict=True):
-                live.view, live.log = view, log
-                live.update()
-            return
+        if self._patchable and len(wanted) == len(self._live):
+            turned = [live.turn(*one) for live, one in zip(self._live, wanted, strict=True)]
+            if all(turned):
+                return
         self._live = []
         self.pane.clear()
         asked, theme = self._asked, self._theme
@@ -269,21 +265,3 @@ def _telling_layer(log: Log) -> str:
         for layer in run.layers:
             counts[layer["name"]] += layer["binarized"]
     return max(counts, key=lambda name: counts[name])
-
-
-def _fits(live: Live, view: Any, log: Log) -> bool:
-    """Whether what is drawn can show a view of a log by being patched."""
-    if live.view.key != view.key or _lanes(live.log) != _lanes(log):
-        return False
-    drawn, wanted = live.view.panels(live.log), view.panels(log)
-    return [_shape(panel) for panel in drawn] == [_shape(panel) for panel in wanted]
-
-
-def _lanes(log: Log) -> list[tuple]:
-    return [(run.lane, run.seed, run.description["color"]) for run in log.runs]
-
-
-def _shape(panel: Any) -> tuple:
-    fixed = (panel.lane, panel.x_log, panel.y_log, panel.x_axis, panel.y_axis, panel.ticks)
-    words = (panel.x_label, panel.y_label, panel.height, panel.share, panel.hover)
-    return (*fixed, *words, [type(mark) for mark in panel.marks])

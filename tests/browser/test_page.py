@@ -19,6 +19,14 @@ def slow(tab):
     tab.page.get_by_label("Speed in steps a second").select_option("20")
 
 
+def pause(tab):
+    """Pause, and give the step that the training then holds."""
+    tab.page.get_by_role("button", name="Pause").click()
+    tab.wait_for_state("paused")
+    time.sleep(0.5)
+    return tab.step
+
+
 def test_opens_without_a_network_and_trains_by_itself(tab):
     tab.wait_for_step(1)
     slow(tab)
@@ -109,8 +117,7 @@ def test_step_size_and_smoothing_act_at_once(tab, server):
             '"lr": 0.02' in kept.read_text() for kept in server.temporary.glob("**/changes.jsonl")
         )
     )
-    tab.page.get_by_role("button", name="Pause").click()
-    tab.wait_for_state("paused")
+    pause(tab)
     canvas = tab.page.locator(".figures canvas").first
     time.sleep(0.5)
     before = canvas.screenshot()
@@ -154,9 +161,7 @@ def test_a_figure_downloads_as_a_valid_file(open_tab, kind):
 
 def test_a_second_tab_is_independent(tab, open_tab):
     tab.wait_for_step(5)
-    tab.page.get_by_role("button", name="Pause").click()
-    tab.wait_for_state("paused")
-    held = tab.step
+    held = pause(tab)
     other = open_tab()
     other.wait_for_step(10)
     assert tab.step == held

@@ -46,7 +46,11 @@ function viewsPart(send, figures) {
       const output = h("output.number", {}, String(field.value))
       return h("label.inline", { title: field.help }, field.label,
         h("input", { id, type: "range", min: field.low, max: field.high, step: field.step, value: String(field.value),
-          oninput: (e) => { write(output, e.target.value); soon(() => change(Number(e.target.value))) } }), output)
+          oninput: (e) => {
+            const value = Number(e.target.value)
+            write(output, e.target.value)
+            soon(() => change(value))
+          } }), output)
     }
     if (field.kind === "button") {
       return h("button", { type: "button", disabled: field.disabled, onclick: () => send({ do: field.key }) }, field.label)
