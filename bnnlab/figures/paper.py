@@ -57,7 +57,7 @@ def style(mark, look) -> dict[str, Any]:
         )  # fmt: skip
     if isinstance(mark, Image):
         return dict(interpolation="none")
-    color = look(mark.color)
+    color = look(mark.color, words=bool(getattr(mark, "edge", "")))
     if isinstance(mark, Band):
         return dict(facecolor=color, alpha=look.fill(mark.alpha), linewidth=0)
     if isinstance(mark, Points):

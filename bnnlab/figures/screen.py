@@ -50,7 +50,7 @@ def style(mark, look) -> dict[str, Any]:
         )  # fmt: skip
     if isinstance(mark, Image):
         return {}
-    color = look(mark.color)
+    color = look(mark.color, words=bool(getattr(mark, "edge", "")))
     if isinstance(mark, Band):
         return dict(fill_color=color, fill_alpha=look.fill(mark.alpha), line_color=None)
     if isinstance(mark, Points):

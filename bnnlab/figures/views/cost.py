@@ -98,12 +98,13 @@ def _panel(heading, runs, costs, unit, quantities, ratios=False):
         beside = [value + 0.035 * (high - low) for value in values[-1:]]
         marks.append(Text(beside, [row] * len(said), said))
     legend = "   ".join(f"{_SIGNS[marker, own]} {label}" for label, _, marker, own in quantities)
+    marks.append(Text([low], [0.0], [legend] if every else [""]))
     return Panel(
-        "", heading, f"{heading}   {legend}", marks, (float(low), float(high)),
-        (0.4, len(runs) + 0.6),
+        "", heading, heading, marks, (float(low), float(high)),
+        (-0.5, len(runs) + 0.6),
         x_axis=False, y_axis=True,
         ticks=[(row, run.lane) for row, run in zip(rows, runs, strict=True)],
-        empty="" if every else "not measured yet", height=34 + 19 * len(runs),
+        empty="" if every else "not measured yet", height=34 + 19 * (len(runs) + 1),
     )  # fmt: skip
 
 
