@@ -61,7 +61,7 @@ def command(comparison, out, formats, views, width, theme) -> None:
     size = _width(width)
     told = []
     for name in tqdm(asked, unit="view", disable=None):
-        figure = getattr(figures, name)(log, theme=theme)
+        figure = figures.drawing(name, log, theme=theme)
         told += [bnnlab.export(figure, out / f"{name}{suffix}", width=size) for suffix in suffixes]
     for path in told:
         click.echo(path)
