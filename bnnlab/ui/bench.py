@@ -3,6 +3,7 @@
 The parts of the script are plain files put together in order; there is no build step.
 """
 
+import html
 from pathlib import Path
 
 import panel as pn
@@ -64,24 +65,33 @@ class Figures(pn.Column):
         super().__init__(
             sizing_mode="stretch_width",
             margin=0,
-            css_classes=["grids"],
             stylesheets=[asset("figures.css")],
             **params,
         )
 
-    def put(self, grids: list[list[UIElement]], columns: int) -> None:
-        """Show figures, a list of them for each comparison, `columns` side by side on a desk."""
+    def put(self, grids: list[list[UIElement]], columns: int, names: list[str]) -> None:
+        """Show figures, a list of them for each comparison, `columns` side by side on a desk.
+
+        Several comparisons stand beside each other, each under its name.
+        """
         least = {1: 560, 2: 400, 3: 300}.get(columns, 232)
+        several = len(grids) > 1
+        self.css_classes = ["several"] if several else []
         self.objects = [
-            pn.pane.Bokeh(
-                Column(
-                    children=models,
+            pn.Column(
+                *([pn.pane.HTML(f"<h3>{html.escape(name)}</h3>", margin=0)] if several else []),
+                pn.pane.Bokeh(
+                    Column(
+                        children=models,
+                        sizing_mode="stretch_width",
+                        stylesheets=[asset("grid.css")],
+                        styles={"--figure": f"{least}px"},
+                    ),
                     sizing_mode="stretch_width",
-                    stylesheets=[asset("grid.css")],
-                    styles={"--figure": f"{least}px"},
+                    margin=0,
                 ),
                 sizing_mode="stretch_width",
                 margin=0,
             )
-            for models in grids
+            for models, name in zip(grids, names, strict=True)
         ]

@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from bnnlab.ui.settings import look
+
 _SIZE = 14  # points of the equations' letters
 
 
@@ -13,7 +15,7 @@ def card_of(description: dict[str, Any], lead: str) -> dict[str, Any]:
     """A scheme's card, from its description (see Scheme.description) and a first sentence."""
     return {
         **{key: description[key] for key in ("title", "authors", "year", "reference")},
-        **{key: description[key] for key in ("color", "dash", "marker")},
+        **look(description),
         "lead": lead,
         "equations": [
             {"text": equation, "svg": equation_svg(equation)}

@@ -24,7 +24,7 @@ from bnnlab.ui import actions, filing
 from bnnlab.ui.bench import Bench
 from bnnlab.ui.library import Library, Upload
 from bnnlab.ui.session import Session
-from bnnlab.ui.settings import Settings
+from bnnlab.ui.settings import Settings, look
 from bnnlab.ui.views import Views
 
 PERIOD = 100  # milliseconds between looks at the store
@@ -170,8 +170,7 @@ class Page:
         self.say("")
         self.views.look_at(log)
         self.bench.lanes = [
-            {"name": lane, **{k: log.run(lane).description[k] for k in ("color", "dash", "marker")}}
-            | {"title": _lane_title(log, lane)}
+            {"name": lane, "title": _lane_title(log, lane), **look(log.run(lane).description)}
             for lane in log.lanes
         ]
         self.show_views()

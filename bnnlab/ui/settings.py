@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import param
 
 from bnnlab import schemes, tasks
+from bnnlab.figures.theme import resolve
 from bnnlab.nn import networks
 from bnnlab.training.comparison import SETTINGS, Comparison
 
@@ -300,12 +301,23 @@ class Settings:
     def _scheme_row(self, name: str) -> dict[str, Any]:
         scheme = self._schemes[name]
         options = [field.to_form() for field in _fields(type(scheme), f"scheme.{name}.")]
-        return {"name": name, "title": scheme.title, "options": options, **look(scheme)}
+        return {
+            "name": name,
+            "title": scheme.title,
+            "options": options,
+            **look(scheme.description()),
+        }
 
 
-def look(scheme: Any) -> dict[str, str]:
-    """The colour, dash and marker a scheme has in every figure."""
-    return {"color": scheme.color, "dash": scheme.dash, "marker": scheme.marker}
+def look(description: dict[str, Any]) -> dict[str, str]:
+    """The colours (on white and on black), dash and marker a scheme has in every figure."""
+    color = description["color"]
+    return {
+        "color": resolve(color, "light"),
+        "dark": resolve(color, "dark"),
+        "dash": description["dash"],
+        "marker": description["marker"],
+    }
 
 
 def _value(value: object) -> str:

@@ -168,7 +168,11 @@ class Views:
             return  # another view was opened meanwhile
         self._live = drawn
         self._put_last += 1
-        self.pane.put([[panel.model for panel in live.panels] for live in drawn], self._columns())
+        self.pane.put(
+            [[panel.model for panel in live.panels] for live in drawn],
+            self._columns(),
+            ["This comparison", str(self.other_name)][: len(drawn)],
+        )
 
     def _columns(self) -> int:
         columns = figures.kinds()[self.active].columns

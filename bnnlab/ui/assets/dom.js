@@ -78,12 +78,14 @@ function chip(look) {
   }
   const line = document.createElementNS(space, "path")
   line.setAttribute("d", "M0 6H26")
-  line.setAttribute("stroke", look.color)
+  svg.style.setProperty("--on-light", look.color)
+  svg.style.setProperty("--on-dark", look.dark)
+  line.setAttribute("stroke", "currentColor")
   line.setAttribute("stroke-width", "2")
   line.setAttribute("stroke-dasharray", dash)
   const mark = document.createElementNS(space, "path")
   mark.setAttribute("d", markers[look.marker] || markers.circle)
-  mark.setAttribute("fill", look.color)
+  mark.setAttribute("fill", "currentColor")
   svg.append(line, mark)
   return svg
 }

@@ -62,7 +62,7 @@ function exportPart(send) {
   const kinds = [["pdf", "PDF"], ["svg", "SVG"], ["png", "PNG"], ["html", "HTML"]]
   const group = (what, text) => h("div.export-row", { role: "group", "aria-label": text }, h("span", {}, text),
     ...kinds.map(([kind, label]) => h("button", { type: "button", "aria-label": `${text} as ${label}`, onclick: () => send({ do: "export", what, kind }) }, label)))
-  const button = h("button", { type: "button" }, icon("download"), h("span.wide", {}, "Export"))
+  const button = h("button", { type: "button", "aria-label": "Export", title: "Export figures" }, icon("download"), h("span.wide", {}, "Export"))
   const place = menu(button, h("div.panel.export", {}, group("view", "This view"), group("sheet", "Whole sheet"),
     h("p.note", {}, "PDF and SVG are vector graphics with text as text; HTML opens without a server.")))
   return place
