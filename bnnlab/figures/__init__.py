@@ -7,12 +7,15 @@ page and keeps it up to date.
 
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bnnlab.figures import views
-from bnnlab.figures.compose import Drawing, sheet_drawing
+from bnnlab.figures.compose import Drawing, sheet, sheet_drawing
 from bnnlab.figures.view import View
 from bnnlab.registry import checked, discover
+
+if TYPE_CHECKING:
+    from bnnlab.figures.live import Live
 
 __all__ = ["Drawing", "Live", "View", "drawing", "get", "kinds", "names", "sheet"]
 
@@ -54,8 +57,6 @@ def __getattr__(name: str) -> Any:
     # Views need no plotting library to be listed; drawing one does.
     if name == "Live":
         return import_module("bnnlab.figures.live").Live
-    if name == "sheet":
-        return import_module("bnnlab.figures.compose").sheet
     if name in names():
         return get(name)
     raise AttributeError(f"module 'bnnlab.figures' has no attribute {name!r}")
