@@ -8,7 +8,7 @@ from typing import Any
 
 from bnnlab.ui.settings import look
 
-_SIZE = 14  # points of the equations' letters
+_SIZE = 15  # points of the equations' letters
 
 
 def card_of(description: dict[str, Any], lead: str) -> dict[str, Any]:
@@ -84,9 +84,9 @@ def equation_svg(equation: str) -> str:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(0.01, 0.01))
-    figure.text(0, 0, f"${equation}$", fontsize=_SIZE)
+    figure.text(0, 0, f"${equation}$", fontsize=_SIZE, math_fontfamily="cm")
     target = io.BytesIO()
-    settings: Any = {"mathtext.fontset": "cm", "svg.fonttype": "path", "svg.hashsalt": equation}
+    settings: Any = {"svg.fonttype": "path", "svg.hashsalt": equation}
     try:
         with rc_context(settings):
             figure.savefig(

@@ -219,6 +219,7 @@ class Views:
     def _options(self, kind: Any) -> list[dict[str, Any]]:
         assert self._log is not None
         view = figures.get(self.active, **self.arguments())
+        seeds = sorted({run.seed for run in self._log.runs})
         fields = []
         known: dict[str, Any] = dict(kind.param.objects())
         for name, parameter in known.items():
@@ -231,7 +232,6 @@ class Views:
                 chosen = _ALL if value is None else value[0]
                 fields.append({**field, "label": "Layer", **_select(choices, chosen)})
             elif name == "seed":
-                seeds = sorted({run.seed for run in self._log.runs})
                 if len(seeds) > 1:
                     fields.append({**field, **_select(seeds, seeds[0] if value is None else value)})
             elif name == "batch":
@@ -239,7 +239,7 @@ class Views:
                 sizes = sorted({row["batch"] for cost in costs for row in cost.get("batches", [])})
                 if sizes:
                     fields.append({**field, **_select(sizes, value)})
-            elif isinstance(parameter, param.ListSelector):
+            elif isinstance(parameter, param.ListSelector) or (name == "band" and len(seeds) < 2):
                 continue
             elif isinstance(parameter, param.Boolean):
                 fields.append({**field, "kind": "switch", "value": value})

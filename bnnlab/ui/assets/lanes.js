@@ -9,7 +9,7 @@ function lanesPart(send) {
     const accuracy = h("span.number.accuracy", {}, "–")
     const loss = h("span.number.loss", {}, "")
     const mark = h("span.mark", { hidden: true })
-    const button = h("button.lane", { type: "button", onclick: () => send({ do: "card", lane: lane.name }), title: `About ${lane.title}` },
+    const button = h("button.lane", { type: "button", onclick: () => send({ do: "card", lane: lane.name }), title: `${lane.title}: validation accuracy, training loss. Click for its formulas.` },
       h("span.name", {}, chip(lane), h("span", {}, lane.title)),
       h("span.figures", {}, accuracy, loss), mark)
     cards.set(lane.name, { accuracy, loss, mark, button })
