@@ -227,6 +227,7 @@ def test_cost_says_how_many_times_less(trained_folder, tmp_path):
     cost = {
         "weights_1bit": 1000, "weights_32bit": 0, "other_32bit": 20, "bytes_float32": 4000,
         "bytes_packed": 200, "macs": {"xnor": 900, "sign_float": 100, "float": 0},
+        "predictions": 50, "predictions_equal": 49,
         "memory_packed_bytes": 150, "memory_float32_bytes": 4080,
         "batches": [{"batch": 1, "packed_s": {"median": 1e-5}, "torch_s": {"median": 5e-5},
                      "onednn_s": {"median": 2e-5}}],
@@ -240,6 +241,8 @@ def test_cost_says_how_many_times_less(trained_folder, tmp_path):
     assert words["parameters"] == ["1.00 k / 20"]
     assert words["file · times smaller"] == ["200 B · 20×"]
     assert words["time, batch of 1 · speed-up"] == ["10.0 µs · 5× / 2×"]
+    legend = panels("cost", log)[-1].marks[-2].text[0]
+    assert legend == "■ packed   ○ torch   △ oneDNN   49 of 50 equal"
     assert words["multiply-accumulates"] == ["900 / 100"]
     with pytest.raises(ValueError, match="no times for batches of 7; there are some for 1"):
         panels("cost", log, batch=7)

@@ -52,7 +52,7 @@ class Cost(View):
             _panel(f"time, batch of {batch or '…'} · speed-up", runs, costs, "s", [
                 ("packed", "packed_s", "square", True),
                 ("torch", "torch_s", "circle", False),
-                ("oneDNN", "onednn_s", "triangle", False)], ratios=True),
+                ("oneDNN", "onednn_s", "triangle", False)], ratios=True, note=_checked(costs)),
         ]  # fmt: skip
 
     def _batch(self, runs):
@@ -79,7 +79,7 @@ def _flat(cost, batch):
     return {key: value for key, value in flat.items() if value > 0}
 
 
-def _panel(heading, runs, costs, unit, quantities, ratios=False):
+def _panel(heading, runs, costs, unit, quantities, ratios=False, note=""):
     rows = np.arange(len(runs), 0, -1, dtype=float)
     every = [np.log10(cost[key]) for cost in costs for _, key, _, _ in quantities if key in cost]
     low, high = (min(every), max(every)) if every else (0.0, 1.0)
@@ -98,7 +98,7 @@ def _panel(heading, runs, costs, unit, quantities, ratios=False):
         beside = [value + 0.035 * (high - low) for value in values[-1:]]
         marks.append(Text(beside, [row] * len(said), said))
     legend = "   ".join(f"{_SIGNS[marker, own]} {label}" for label, _, marker, own in quantities)
-    marks.append(Text([low], [0.0], [legend] if every else [""]))
+    marks.append(Text([low], [0.0], [legend + note] if every else [""]))
     return Panel(
         "", heading, heading, marks, (float(low), float(high)),
         (-0.5, len(runs) + 0.6),
@@ -112,6 +112,16 @@ _SIGNS = {
     ("square", True): "■", ("diamond", True): "◆", ("circle", False): "○",
     ("triangle", False): "△",
 }  # fmt: skip
+
+
+def _checked(costs):
+    """Say how many predictions of the packed networks are those of PyTorch."""
+    made, equal = (
+        int(sum(cost.get(key, 0) for cost in costs)) for key in ("predictions", "predictions_equal")
+    )
+    if not made:
+        return ""
+    return f"   all {made} predictions equal" if equal == made else f"   {equal} of {made} equal"
 
 
 def _said(cost, quantities, unit, ratios):
