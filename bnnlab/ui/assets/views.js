@@ -81,7 +81,7 @@ function viewsPart(send, figures) {
     show(caption, Boolean(views.caption))
     panel.classList.toggle("paired", Boolean(views.paired))
     panel.classList.toggle("drawing", Boolean(views.drawing))
-    if (!views.drawing && views.stamp !== stamp) {
+    if (views.stamp && !views.drawing && views.stamp !== stamp) {
       stamp = views.stamp
       send({ do: "shown", stamp })
     }
