@@ -8,7 +8,7 @@ STEPS = 1_000_000
 BATCH_SIZE = 4096
 PARAMETERS = 50_000_000  # of one network
 RUNS = 64  # lanes times seeds of one comparison
-PROCESSES = 64
+PROCESSES = 64  # trainers of one comparison
 POINTS = 1000  # of a 2-D task, kept to be drawn
 ARCHIVE_BYTES = 4 * 2**30  # of an unpacked NAME.bnnlab.zip
 MESSAGE_BYTES = 8 * 2**20  # of one WebSocket message
@@ -22,6 +22,18 @@ def check_runs(count: int) -> None:
             f"lanes times seeds make {count} runs, at most {RUNS} are allowed; "
             "take fewer schemes or seeds"
         )
+
+
+def check_processes(count: int) -> None:
+    """Refuse more trainers than PROCESSES, or none."""
+    if not 1 <= count <= PROCESSES:
+        raise ValueError(f"processes is {count}; give 1 to {PROCESSES}")
+
+
+def check_steps(steps: int, made: int) -> None:
+    """Refuse to end before a step that was made already."""
+    if steps < made:
+        raise ValueError(f"steps is {steps}, but {made} have been made; give more")
 
 
 def check_network(network: dict, inputs: int, classes: int) -> None:

@@ -194,6 +194,7 @@ class Comparison(param.Parameterized):
             raise ValueError(
                 f"{log.path} holds another comparison ({details}); name another folder"
             )
+        limits.check_steps(self.steps, max(run.step for run in log.runs))
         if self.steps != log.steps:
             files.append_line(log.path / "changes.jsonl", {"steps": self.steps})
         return log

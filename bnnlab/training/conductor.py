@@ -17,6 +17,7 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
+from bnnlab import limits
 from bnnlab.training import files
 from bnnlab.training.store import Log
 
@@ -102,12 +103,16 @@ class Conductor:
         folder: made by Comparison.create.
         processes: how many trainers; by default as many as there are cores, but no more than runs.
 
+    Raises ValueError for a number of processes that limits.PROCESSES does not allow.
+
     All methods return at once; what they ask for shows in the store. Use it as a context, or call
     `stop`: trainers write checkpoints and leave.
     """
 
     def __init__(self, folder: str | os.PathLike, processes: int | None = None):
         self.folder = Path(folder)
+        if processes is not None:
+            limits.check_processes(processes)
         log = Log(self.folder)
         self._threads: int = log.comparison["threads"]
         self._lr: float = next(
@@ -208,10 +213,7 @@ class Conductor:
                 self._lr = lr
                 self._change({"at": at, "lr": lr})
             if steps is not None:
-                if steps < self._step:
-                    raise ValueError(
-                        f"steps is {steps!r}, but {self._step} have been made; give more"
-                    )
+                limits.check_steps(steps, max(map(self._last, self._ids)))
                 self.steps = steps
                 self._target = max(self._target, steps)
                 self._change({"steps": steps})

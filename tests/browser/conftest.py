@@ -90,20 +90,18 @@ class Server:
         self.said.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory):
     served = Server(tmp_path_factory.mktemp("served"))
     yield served
     served.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    # Not for the session: while Playwright is there, no other test could run an event loop.
     with sync_playwright() as playwright:
-        try:
-            launched = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        except Exception as error:
-            pytest.skip(f"no Chromium to drive: {error}")
+        launched = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield launched
         launched.close()
 

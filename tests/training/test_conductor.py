@@ -73,8 +73,12 @@ def test_speed_limits_the_pace(tmp_path):
         assert conductor.status().step - first <= 25
         conductor.speed = None
         wait_for(lambda: conductor.status().step > first + 200)
+        with pytest.raises(ValueError, match="steps is 3, but"):
+            conductor.set(steps=3)
     with pytest.raises(ValueError, match="speed is 0; give steps a second above 0"):
         conductor.speed = 0
+    with pytest.raises(ValueError, match="processes is 0; give 1 to 64"):
+        Conductor(log.path, processes=0)
 
 
 def test_a_step_size_set_while_it_runs_is_kept_and_reproduced(tmp_path):

@@ -229,3 +229,5 @@ def test_more_steps_go_on_from_where_it_ended(tmp_path):
     parts = train(tmp_path / "parts", schemes=["lab"], steps=30)
     assert records(parts, "lab") == records(whole, "lab")
     assert parts.run("lab").end == whole.run("lab").end
+    with pytest.raises(ValueError, match="steps is 10, but 30 have been made"):
+        Comparison(**SMALL, schemes=["lab"], steps=10).create(tmp_path / "parts")
