@@ -26,7 +26,7 @@ def drawn(page: "Page", message: Message) -> None:
 
 def ready(page: "Page", message: Message) -> None:
     """The browser has just drawn the page."""
-    page.drawn = page.frame
+    page.greet()
 
 
 def shown(page: "Page", message: Message) -> None:

@@ -53,6 +53,11 @@ class Bench(JSComponent):
         """Draw the numbers of one moment."""
         self._send_msg({"type": "tick", **tick})
 
+    def repeat(self) -> None:
+        """Draw everything that is set again."""
+        names = ("form", "lanes", "views", "card", "library", "notice", "busy")
+        self._send_msg({"type": "all", **{name: getattr(self, name) for name in names}})
+
     def deliver(self, name: str, kind: str, data: str) -> None:
         """Have the browser save a file; `data` is its content in base64."""
         self._send_msg({"type": "file", "name": name, "kind": kind, "data": data})

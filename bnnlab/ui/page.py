@@ -85,6 +85,8 @@ class Page:
         self.upload: Upload | None = None
         self._notice: dict = {}
         self._busy: list[str] = []
+        self._ready = False
+        self._to_put: Callable[[], None] | None = None
         # Whether anybody is there to see it; the dashboard knows.
         self.watched: Callable[[], bool] = lambda: True
         itself = weakref.proxy(self)
@@ -107,6 +109,7 @@ class Page:
     def close(self) -> None:
         """Stop the trainers, delete what was not saved, let everything go."""
         self.views.close()
+        self._to_put = None
         self._thread.submit(self.session.close)
         self._thread.shutdown(wait=False)
         self._drawer.shutdown(wait=False, cancel_futures=True)
@@ -135,7 +138,24 @@ class Page:
             then(drawn)
             self.show_views()
 
-        self.later("Drawing", work, put, on=self._drawer)
+        def hand(drawn: Any) -> None:
+            if self._ready:
+                put(drawn)
+            else:
+                self._to_put = lambda: put(drawn)
+
+        self.later("Drawing", work, hand, on=self._drawer)
+
+    def greet(self) -> None:
+        """Give a browser that has just drawn the page everything there is.
+
+        What was set while it was still connecting may not have reached it.
+        """
+        self.drawn, self._ready = self.frame, True
+        self.bench.repeat()
+        put, self._to_put = self._to_put, None
+        if put is not None:
+            put()
 
     @property
     def waiting(self) -> bool:

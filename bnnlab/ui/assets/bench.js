@@ -50,7 +50,9 @@ export function render({ model, el }) {
     notice.replaceChildren(h("p", {}, message.text || ""), h("div.buttons", {}, buttons))
   }
 
+  const parts = {}
   const watch = (name, update) => {
+    parts[name] = update
     model.on(name, () => update(model[name]))
     update(model[name])
   }
@@ -65,6 +67,7 @@ export function render({ model, el }) {
   // The next frame is sent when this one was drawn.
   model.on("msg:custom", (data) => {
     if (data.type === "file") return deliver(data)
+    if (data.type === "all") return Object.entries(parts).forEach(([name, update]) => update(data[name]))
     bar.update(data)
     lanes.update(data.lanes)
     requestAnimationFrame(() => {
