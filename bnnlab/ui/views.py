@@ -238,7 +238,7 @@ class Views:
                 costs = [run.cost or {} for run in self._log.runs]
                 sizes = sorted({row["batch"] for cost in costs for row in cost.get("batches", [])})
                 if sizes:
-                    fields.append({**field, **_select(sizes, value)})
+                    fields.append({**field, **_select(sizes, value or sizes[-1])})
             elif isinstance(parameter, param.ListSelector) or (name == "band" and len(seeds) < 2):
                 continue
             elif isinstance(parameter, param.Boolean):
