@@ -8,8 +8,8 @@ from bnnlab.figures.marks import Band, Line, Panel, Points, Text
 from bnnlab.figures.series import Series, spread_labels
 from bnnlab.figures.view import Z
 
-# Pixels: of a letter in a name at a line's end, and of a panel's width on a narrow page.
-_LETTER, _WIDTH = 5.8, 275
+# Pixels: of a letter in a name at a line's end, and of the least width a panel has on a page.
+_LETTER, _WIDTH = 5.8, 320
 
 
 class Entry(NamedTuple):
@@ -31,11 +31,12 @@ def panel(
     *,
     log: bool = False,
     number: str = "0.0000",
+    width: int = _WIDTH,
     **about,
 ) -> Panel:
     """Return a panel of lines, each labelled at its end, the labels spread so that all are read."""
-    named = _LETTER * (max(len(entry.label) for entry in entries) + 1.5)
-    x_range = (through[0], through[1] * _WIDTH / (_WIDTH - named))
+    named = _LETTER * (max(len(entry.label) for entry in entries) + 2)
+    x_range = (through[0], through[1] * width / (width - named))
     scale = np.log10 if log else np.asarray
     low, high = (float(v) for v in scale(np.array(y_range)))
     known = [i for i, entry in enumerate(entries) if np.isfinite(entry.series.mean).any()]

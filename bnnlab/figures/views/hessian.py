@@ -90,6 +90,6 @@ class Hessian(LayerView):
             limits = limits if limits[0] < limits[1] else (limits[0], limits[0] + step)
         return lines.panel(
             f"{name} {what}", entries, through(log), limits, lane=run.lane,
-            heading=f"{run.lane} · {name} · {what} {said}",
-            color=run.description["color"], height=170,
+            heading=f"{run.lane} · {what} {said}",
+            color=run.description["color"], height=170, width=200,
         )  # fmt: skip
