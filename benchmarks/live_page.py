@@ -110,7 +110,9 @@ def main() -> None:
             server.wait()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, browser included")
     print(f"shown after {shown:.1f} s, training seen after {moves:.1f} s")
-    print(f"{'view':10} {'updates/s':>10} {'click to effect, ms: median':>28} {'p95':>6} {'worst':>6}")
+    print(
+        f"{'view':10} {'updates/s':>10} {'click to effect, ms: median':>28} {'p95':>6} {'worst':>6}"
+    )
     for view, rate, median, high, worst in rows:
         print(f"{view:10} {rate:10.1f} {median:28.0f} {high:6.0f} {worst:6.0f}")
 
