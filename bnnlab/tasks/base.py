@@ -49,11 +49,17 @@ class Task(param.Parameterized):
         """Its options by name: plain values that can be written as JSON."""
         return registry.options(self)
 
-    def load(self, progress: Progress | None = None) -> Split:
-        """Return the data, always split in the same way.
+    def fetch(self, progress: Progress | None = None) -> None:
+        """See to it that the data is on this machine; most tasks' data always is.
 
         Args:
             progress: told of a download; by default a bar is drawn on standard error.
+
+        Raises TaskUnavailable when the data is not here and cannot be fetched.
+        """
+
+    def load(self) -> Split:
+        """Return the data, always split in the same way; fetch it first if it is not here.
 
         Raises TaskUnavailable when the data is not here and cannot be fetched.
         """

@@ -24,7 +24,7 @@ class Digits(Task):
     classes = 10
     order = 0
 
-    def load(self, progress=None):
+    def load(self):
         """Return 1257, 270 and 270 images, each class in equal shares.
 
         Pixels p (0 to 16) become (p - 8) / 8: multiples of 1/8, so that their sums with signs are

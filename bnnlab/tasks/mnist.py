@@ -70,13 +70,18 @@ class MNIST(Task):
     classes = 10
     order = 1
 
-    def load(self, progress=None):
+    def fetch(self, progress=None):
+        """Download what is neither in the folder BNNLAB_DATA names nor in the cache."""
+        for part in PARTS.values():
+            read_part(part, progress)
+
+    def load(self):
         """Return the first 50,000 images for training, 10,000 for validation, and the test set.
 
         Pixels p (0 to 255) become (2 p - 255) / 256: multiples of 1/256, so that their sums with
         signs are exact in float32, whatever the order.
         """
-        found = {name: read_part(part, progress) for name, part in PARTS.items()}
+        found = {name: read_part(part) for name, part in PARTS.items()}
         train_x, train_y = _inputs(found["train_images"]), found["train_labels"].astype(np.int64)
         test_x, test_y = _inputs(found["test_images"]), found["test_labels"].astype(np.int64)
         return Split(

@@ -27,7 +27,7 @@ class Toy(Task):
         """Draw points without noise `(samples, 2)`, within about one unit of 0, and labels."""
         raise NotImplementedError
 
-    def load(self, progress=None):
+    def load(self):
         """Return 60 % of the points for training, 20 % for validation, 20 % for testing."""
         random = np.random.default_rng(SEED)
         x, y = self.points(random)

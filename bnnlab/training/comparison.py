@@ -257,7 +257,7 @@ class Comparison(param.Parameterized):
         from bnnlab.training.conductor import train
 
         log = self.create(folder)
-        tasks.get(**self.task).load()  # a download shows its bar here, once
+        tasks.get(**self.task).fetch()  # trainers find it here
         train(log.path, processes=processes, progress=progress)
         log.refresh()
         return log

@@ -204,6 +204,8 @@ class Page:
         """Look at the store and draw what is new, if the last frame has been drawn."""
         while not self._done.empty():
             self._done.get()()
+        if self.session.fetching:
+            self.bench.busy = self.session.fetching
         if not self.watched():
             actions.pause(self, {})  # the page was closed; its session soon is
             return

@@ -15,6 +15,7 @@ import time
 import weakref
 from pathlib import Path
 
+from bnnlab import tasks
 from bnnlab.training.comparison import Comparison
 from bnnlab.training.conductor import Conductor, Status
 from bnnlab.training.store import Log
@@ -32,6 +33,7 @@ class Session:
         log: its Log; None until `begin` or `open` has returned.
         comparison: its spec; None until then.
         name: the name it was saved under; None while it is only kept for the page.
+        fetching: what is being downloaded and how far it is, in words; "" when nothing is.
     """
 
     def __init__(self, library: Library):
@@ -39,6 +41,7 @@ class Session:
         self.log: Log | None = None
         self.comparison: Comparison | None = None
         self.name: str | None = None
+        self.fetching = ""
         self._conductor: Conductor | None = None
         self._temporary: Path | None = None
         self._measuring: subprocess.Popen | None = None
@@ -53,8 +56,10 @@ class Session:
     def begin(self, comparison: Comparison, *, play: bool) -> None:
         """Start a comparison in a folder of its own, in place of the one there was.
 
-        A comparison that was saved stays where it is.
+        A comparison that was saved stays where it is. Raises TaskUnavailable, and leaves everything
+        as it is, when the task's data cannot be had.
         """
+        self._fetch(comparison)
         self._leave()
         parent = Path(tempfile.mkdtemp(prefix="bnnlab-"))
         with self._guard:
@@ -70,9 +75,21 @@ class Session:
     def open(self, folder: Path, name: str | None) -> None:
         """Go on with a comparison that is there already, paused."""
         comparison = Comparison.from_dict(Log(folder).comparison)
+        self._fetch(comparison)
         self._leave()
         self.name = name
         self._enter(folder, comparison, play=False)
+
+    def _fetch(self, comparison: Comparison) -> None:
+        task = tasks.get(**comparison.task)
+
+        def tell(done: int, total: int) -> None:
+            self.fetching = f"Downloading {task.title}: {done / 1e6:.1f} of {total / 1e6:.1f} MB"
+
+        try:
+            task.fetch(tell)
+        finally:
+            self.fetching = ""
 
     def save(self, name: str) -> None:
         """Keep the comparison in the library under a name; trainers go on where they were.

@@ -65,6 +65,15 @@ def test_it_is_downloaded_once_with_progress(cache, served):
     assert np.array_equal(mnist.read_part(PART), IMAGES)
 
 
+def test_a_task_is_fetched_before_it_is_loaded(cache, served, monkeypatch):
+    monkeypatch.setattr(mnist, "PARTS", {"train_images": PART})
+    (served / "small.gz").write_bytes(gzip.compress(PAYLOAD))
+    told = []
+    tasks.get("mnist").fetch(lambda *done: told.append(done))
+    assert (cache / "small.gz").is_file() and told
+    tasks.get("digits").fetch(lambda *done: pytest.fail("nothing to download"))
+
+
 def test_a_damaged_cache_is_fetched_again(cache, served):
     cache.mkdir(parents=True)
     (cache / "small.gz").write_bytes(gzip.compress(PAYLOAD)[:-12])

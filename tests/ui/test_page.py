@@ -150,3 +150,15 @@ def test_sessions_of_a_server_end_with_their_connection(tmp_path):
     made["loop"].add_callback(stop)
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_a_task_that_cannot_be_had_is_said_and_the_comparison_goes_on(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("BNNLAB_DATA", str(tmp_path))
+    until(page, lambda: page.session.status().step > 3)
+    folder = page.session.log.path
+    page.handle({"do": "set", "key": "task", "value": "mnist"})
+    page.handle({"do": "restart"})
+    until(page, lambda: "BNNLAB_DATA" in page.bench.notice.get("text", ""))
+    assert page.session.log.path == folder
+    step = page.session.status().step
+    until(page, lambda: page.session.status().step > step)
