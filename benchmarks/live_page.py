@@ -6,7 +6,6 @@ Playwright's own), while eight lanes train at full speed.
 """
 
 import os
-import platform
 import shutil
 import socket
 import statistics
@@ -16,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from machine import machine
 from playwright.sync_api import sync_playwright
 
 SECONDS = 10
@@ -85,7 +85,8 @@ def measure(page) -> list[tuple[str, float, float, float, float]]:
     return rows
 
 
-def main() -> None:
+def report() -> None:
+    """Measure, and print the table."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         log = Path(folder) / "log"
@@ -108,7 +109,7 @@ def main() -> None:
         finally:
             server.terminate()
             server.wait()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, browser included")
+    print("the page, on the same cores as the browser that draws it")
     print(f"shown after {shown:.1f} s, training seen after {moves:.1f} s")
     print(
         f"{'view':10} {'updates/s':>10} {'click to effect, ms: median':>28} {'p95':>6} {'worst':>6}"
@@ -118,4 +119,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print(machine())
+    report()

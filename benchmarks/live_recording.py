@@ -56,9 +56,14 @@ def measure(blocks: int, steps: int, task: str, width: int) -> tuple[list[float]
 @click.option("--width", default=128, show_default=True)
 def main(blocks: int, steps: int, task: str, width: int) -> None:
     """Print what recording costs."""
+    print(machine())
+    report(blocks, steps, task, width)
+
+
+def report(blocks: int, steps: int, task: str, width: int) -> None:
+    """Measure, and print the table."""
     bare, recorded = measure(blocks, steps, task, width)
     ratios = [with_log / without for without, with_log in zip(bare, recorded, strict=True)]
-    print(machine())
     print(f"eight lanes, {task}, width {width}, batch 100; medians of {blocks} blocks of {steps}")
     print(f"  bare loop        {statistics.median(bare) * 1e3:7.2f} ms a step of all lanes")
     print(f"  probes and log   {statistics.median(recorded) * 1e3:7.2f} ms")

@@ -118,9 +118,8 @@ class Comparison(param.Parameterized):
 
     def _refuse_nothing_binarized(self, spec: dict) -> None:
         scheme = lane.scheme_of(spec)
-        ends = self.network["first_and_last"]
-        float_ends = ends == "float" or (ends == "paper" and not scheme.binarizes_ends)
-        if scheme.weight_bits < 32 and float_ends and self.network["depth"] < 2:
+        ends = networks.ends_binarized(scheme, self.network["first_and_last"])
+        if scheme.weight_bits < 32 and not ends and self.network["depth"] < 2:
             raise ValueError(
                 f"{spec['name']} keeps the first and last layer in full precision, and a network "
                 f"of depth {self.network['depth']} has no other; take depth 2 or more, or "
