@@ -82,16 +82,16 @@ class Comparison(param.Parameterized):
         doc="Threads of each trainer. Part of the comparison: sums differ between 1 and 2.",
     )
     probe_every = param.Integer(
-        default=25, bounds=(1, limits.STEPS), constant=True, doc="Steps between looks inside."
+        default=100, bounds=(1, limits.STEPS), constant=True, doc="Steps between looks inside."
     )
     evaluate_every = param.Integer(
-        default=25,
+        default=50,
         bounds=(1, limits.STEPS),
         constant=True,
         doc="Steps between looks at the validation set (at most 1,000 samples of it each time).",
     )
     checkpoint_every = param.Integer(
-        default=200,
+        default=500,
         bounds=(1, limits.STEPS),
         constant=True,
         doc="Steps between checkpoints: what a killed trainer loses at most.",

@@ -11,6 +11,9 @@ from safetensors.numpy import save
 
 from bnnlab.training import files
 
+# Made once: `json.dumps` with these options would make one for every line.
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
 
 class RunIsBusy(RuntimeError):
     """Another trainer is writing this run."""
@@ -54,7 +57,7 @@ class Recorder:
             line["arrays"] = True
         for key, value in scalars.items():
             line[key] = value if math.isfinite(value) else None
-        data = json.dumps(line, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        data = _encode(line).encode() + b"\n"
         self._file.write(data)
         self.bytes += len(data)
 

@@ -58,15 +58,14 @@ class TrainedRun:
             (self.folder / "end.json").unlink()
             self._end_marker = None
 
-    def advance(self, indices: torch.Tensor, epoch: float, lr: float) -> None:
+    def advance(self, batch: "Samples", epoch: float, lr: float) -> None:
         """Make one update and record it; a lane that diverges is ended, with the reason."""
         step = self.lane.step + 1
         looking = step % self.settings["probe_every"] == 0
         if lr != self.lane.lr:
             self.lane.set_lr(lr)
-        train = self.data.train
         try:
-            loss, accuracy, seen = self.lane.advance(train.x[indices], train.y[indices], looking)
+            loss, accuracy, seen = self.lane.advance(batch.x, batch.y, looking)
         except Diverged as reason:
             self.recorder.record(step, {"train_loss": math.nan}, {})
             self._end({"state": "diverged", "step": step, "why": str(reason)})
@@ -124,6 +123,10 @@ class Samples(NamedTuple):
     def of(cls, x: np.ndarray, y: np.ndarray) -> "Samples":
         """Share the arrays' memory."""
         return cls(torch.from_numpy(x), torch.from_numpy(y))
+
+    def take(self, indices: torch.Tensor) -> "Samples":
+        """Return the samples at `indices`."""
+        return Samples(self.x[indices], self.y[indices])
 
 
 class Data:
@@ -210,10 +213,13 @@ class Trainer(Iterator[int]):
         if not self.going:
             raise StopIteration
         step = self.step
+        drawn: dict[int, Samples] = {}  # by seed: lanes share it
         for run in self.going:
             if run.step == step and step < self.steps:
                 batches = self.batches[run.seed]
-                run.advance(batches[step], batches.epoch(step + 1), self._lr(step))
+                if run.seed not in drawn:
+                    drawn[run.seed] = run.data.train.take(batches[step])
+                run.advance(drawn[run.seed], batches.epoch(step + 1), self._lr(step))
             if not run.ended and run.step >= self.steps:
                 run.finish()
         return self.step

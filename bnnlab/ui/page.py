@@ -27,7 +27,8 @@ from bnnlab.ui.session import Session
 from bnnlab.ui.settings import Settings, look
 from bnnlab.ui.views import Views
 
-PERIOD = 100  # milliseconds between looks at the store
+PERIOD = 40  # milliseconds between looks at the store
+_INTERVAL = 0.09  # seconds between frames at least: the trainers want the cores, too
 _PATIENCE = 1.0  # seconds to wait for a browser to say that it drew a frame
 _LOSSES = 10  # training losses that a card's number is the mean of
 
@@ -47,6 +48,9 @@ OPENING = {
         "lab2",
     ],
     "steps": 2000,
+    # Livelier than the default, for one who watches.
+    "probe_every": 50,
+    "evaluate_every": 25,
 }
 
 pages: "weakref.WeakSet[Page]" = weakref.WeakSet()
@@ -212,6 +216,9 @@ class Page:
         self._watch_measurement()
         now = time.monotonic()
         if self.frame > self.drawn and now - self._sent < _PATIENCE:
+            return
+        same = self.session.status().state == self._shown.state  # a click shows at once
+        if same and not self._stale and now - self._sent < _INTERVAL:
             return
         new = self.session.refresh()
         new = self.views.refresh() or new

@@ -15,13 +15,15 @@ import time
 import weakref
 from pathlib import Path
 
-from bnnlab import tasks
+from bnnlab import limits, tasks
 from bnnlab.training.comparison import Comparison
 from bnnlab.training.conductor import Conductor, Status
 from bnnlab.training.store import Log
 from bnnlab.ui.library import Library
 
 _NICENESS = 5
+# One core is for the page and the browser that draws it.
+_TRAINERS = min(max(1, (os.cpu_count() or 1) - 1), limits.PROCESSES)
 
 _live: "weakref.WeakSet[Session]" = weakref.WeakSet()
 
@@ -141,7 +143,7 @@ class Session:
 
     def _enter(self, folder: Path, comparison: Comparison, *, play: bool) -> None:
         log = Log(folder)
-        conductor = Conductor(folder).start()
+        conductor = Conductor(folder, _TRAINERS).start()
         _give_way(conductor.pids)
         conductor.speed = self._speed
         with self._guard:

@@ -36,8 +36,6 @@ def test_round_up_gives_an_axis_to_anything(value):
     assert look.round_up(value) == 1.0
 
 
-def test_a_sample_is_even_and_bounded():
+def test_a_sample_is_bounded():
     assert torch.equal(look.sample(torch.arange(6.0).reshape(2, 3)), torch.arange(6.0))
-    large = look.sample(torch.arange(4.0 * look.SAMPLE + 3))
-    assert len(large) <= look.SAMPLE
-    assert (large.diff() == large[1] - large[0]).all()
+    assert len(look.sample(torch.arange(4.0 * look.SAMPLE + 3))) == look.SAMPLE

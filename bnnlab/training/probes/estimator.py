@@ -1,5 +1,7 @@
 """The straight-through estimators: what reaches them and what they let through."""
 
+import torch
+
 from bnnlab.training.probes.look import LOG_EDGES, edges, histogram, log_histogram, sample
 
 BINS = 64
@@ -8,6 +10,15 @@ REACH = 3.0
 
 def _blocked(estimator, reached):
     return (estimator.pseudo_gradient(reached) == 0).float().mean().item()
+
+
+def _gradients(what, name, before, after):
+    counts = log_histogram(before)
+    same = torch.equal(before, after)  # many estimators let every gradient through
+    return {
+        f"gradient_{what}_before/{name}": counts,
+        f"gradient_{what}_after/{name}": counts if same else log_histogram(after),
+    }
 
 
 def probe(look):
@@ -21,8 +32,7 @@ def probe(look):
     for name, seen in look.seen.items():
         scheme = look.lane.layers[name].scheme
         if seen.effective is not None and scheme.weight_estimator is not None:
-            found[f"gradient_weights_before/{name}"] = log_histogram(seen.effective.grad)
-            found[f"gradient_weights_after/{name}"] = log_histogram(seen.weight.grad)
+            found |= _gradients("weights", name, seen.effective.grad, seen.weight.grad)
             found[f"blocked_weights/{name}"] = _blocked(
                 scheme.weight_estimator, sample(seen.weight)
             )
@@ -31,8 +41,7 @@ def probe(look):
             found[f"reach_activations/{name}"] = histogram(reached, -REACH, REACH, BINS)
             found[f"reach_activations_edges/{name}"] = edges(-REACH, REACH, BINS)
             before, after = seen.activation_output.grad, seen.activation_input.grad
-            found[f"gradient_activations_before/{name}"] = log_histogram(before)
-            found[f"gradient_activations_after/{name}"] = log_histogram(after)
+            found |= _gradients("activations", name, before, after)
             if scheme.activation_estimator is not None:
                 found[f"blocked_activations/{name}"] = _blocked(
                     scheme.activation_estimator, reached
