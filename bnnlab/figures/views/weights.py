@@ -44,13 +44,12 @@ def _latent(run, name, arrays, heading, reach):
     counts, edges = arrays.get(f"latent/{name}", Z), arrays.get(f"latent_edges/{name}", Z)
     values = arrays.get(f"binary_values/{name}", Z)
     x, y = steps(edges, counts / peak(counts)) if len(counts) else (Z, Z)
-    beyond = clip is not None and clip > reach
-    walls = np.array([-clip, clip]) if clip and not beyond else Z
+    walls = np.array([-clip, clip]) if clip and clip <= reach else Z
     alphas = values[np.abs(values) <= reach] if len(values) == 2 else Z
     saturated = run.column(f"saturation/{name}")[1]
     share = saturated[-1] if len(saturated) else 0
     note = [f"{percent(share)} at the walls"] if share >= 0.001 else []
-    if beyond:
+    if clip and clip > reach:
         note = [f"walls at ±{number(clip)} →"]
     return Panel(
         run.lane, name, f"{heading} · latent",
