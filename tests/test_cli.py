@@ -313,3 +313,13 @@ def test_the_readme_command_serves(tmp_path):
         _, errors = process.communicate(timeout=30)
     assert "Traceback" not in errors
     assert process.returncode in (0, 130), errors
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [([], "-"), ([0.5], "0.5000"), ([0.25, 0.75], "0.5000 ± 0.3536"), ([2.5e25], "2.5e+25")],
+)
+def test_means_and_deviations_are_written_to_be_read(values, written):
+    from bnnlab.cli.common import spread
+
+    assert spread(values) == written

@@ -78,9 +78,11 @@ def table(rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
     )
 
 
-def spread(values: Sequence[float], digits: int = 4) -> str:
+def spread(values: Sequence[float]) -> str:
     """Write the mean of seeds, and their standard deviation when there are several."""
     if not values:
         return "-"
-    middle = f"{mean(values):.{digits}f}"
-    return middle if len(values) < 2 else f"{middle} ± {stdev(values):.{digits}f}"
+    # A loss may run off to where decimals say nothing.
+    form = ".4f" if abs(mean(values)) < 1e4 else ".3g"
+    middle = f"{mean(values):{form}}"
+    return middle if len(values) < 2 else f"{middle} ± {stdev(values):{form}}"
