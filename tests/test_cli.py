@@ -95,7 +95,7 @@ def test_ctrl_c_saves_a_checkpoint_and_says_how_to_go_on(tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not any(out.glob("runs/lab-*/arrays/00000025.safetensors")):
+    while not any(out.glob("runs/lab-*/arrays/00000100.safetensors")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

@@ -247,7 +247,10 @@ class Conductor:
     def status(self) -> Status:
         """Return where the comparison is."""
         with self._guard:
-            return Status(self._state(), self._step, self.steps, self._why)
+            state = self._state()
+            # The last look at the store may have been before the last step.
+            step = self.steps if state == "finished" else self._step
+            return Status(state, step, self.steps, self._why)
 
     def _state(self) -> str:
         if self._why:
