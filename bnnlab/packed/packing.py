@@ -11,11 +11,6 @@ def unpack_bits(bits: np.ndarray, k: int) -> np.ndarray:
     return np.unpackbits(raw, axis=-1, bitorder="little")[..., :k]
 
 
-def unpack_signs(bits: np.ndarray, k: int) -> np.ndarray:
-    """uint32 (rows, words) -> float32 (rows, k) of -1 and +1."""
-    return unpack_bits(bits, k).astype(np.float32) * 2 - 1
-
-
 def unpack_codes(planes: np.ndarray, k: int) -> np.ndarray:
     """Bit planes, uint32 (planes, rows, words) -> uint8 (rows, k)."""
     bits = unpack_bits(planes, k)
