@@ -10,15 +10,25 @@ from bnnlab.figures.views.bits import nothing
 _REACHES = {"weights": "latent", "activations": "reach_activations"}
 
 
-def of_parameter():
-    """Return the option that chooses between the weights' and the activations' estimator."""
-    return param.Selector(
+class EstimatorView(LayerView):
+    """A view of the layers in which an estimator stands in for a derivative."""
+
+    of = param.Selector(
         default="activations", objects=["activations", "weights"], constant=True,
         doc="The estimator of the activations that feed a layer, or of its weights.",
     )  # fmt: skip
 
+    def panels(self, log):
+        """Return a panel for each lane and layer that has such an estimator."""
+        panels = [self.panel(log, run, layer["name"]) for run, layer in estimated(self, log)]
+        return panels or [nothing(f"no lane here estimates gradients of {self.of}")]
 
-class StraightThrough(LayerView):
+    def panel(self, log, run, name):
+        """Return the panel of a layer."""
+        raise NotImplementedError
+
+
+class StraightThrough(EstimatorView):
     """The forward function and the pseudo-gradient that stands in for its derivative.
 
     Behind them, the histogram of what reaches the estimator now. Where the pseudo-gradient is zero
@@ -30,12 +40,9 @@ class StraightThrough(LayerView):
     question = "What the straight-through estimator lets through."
     order = 40
 
-    of = of_parameter()
-
-    def panels(self, log):
-        """Return a panel for each lane and layer that has such an estimator."""
-        panels = [_panel(self, log, run, layer["name"]) for run, layer in estimated(self, log)]
-        return panels or [nothing(f"no lane here estimates gradients of {self.of}")]
+    def panel(self, log, run, name):
+        """Return the panel of a layer."""
+        return _panel(self, log, run, name)
 
 
 def estimated(view, log):

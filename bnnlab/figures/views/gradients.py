@@ -3,12 +3,11 @@
 import numpy as np
 
 from bnnlab.figures.marks import Band, Line, Panel, Text, steps
-from bnnlab.figures.view import LayerView, Z, peak, percent
-from bnnlab.figures.views.bits import nothing
-from bnnlab.figures.views.estimator import blocked, estimated, of_parameter
+from bnnlab.figures.view import Z, peak, percent
+from bnnlab.figures.views.estimator import EstimatorView, blocked
 
 
-class Gradients(LayerView):
+class Gradients(EstimatorView):
     """Histograms of log10 |gradient| before (grey) and after (coloured) the estimator.
 
     Both are counts on one scale: what is missing under the grey outline was blocked. Entries that
@@ -20,12 +19,9 @@ class Gradients(LayerView):
     question = "How large the gradients are, and how many survive the estimator."
     order = 50
 
-    of = of_parameter()
-
-    def panels(self, log):
-        """Return a panel for each lane and layer that has such an estimator."""
-        panels = [_panel(self, log, run, layer["name"]) for run, layer in estimated(self, log)]
-        return panels or [nothing(f"no lane here estimates gradients of {self.of}")]
+    def panel(self, log, run, name):
+        """Return the panel of a layer."""
+        return _panel(self, log, run, name)
 
 
 def _panel(view, log, run, name):
