@@ -13,7 +13,11 @@ Progress = Callable[[int, int], None]
 
 
 class Split(NamedTuple):
-    """A task's data: inputs float32 `(samples, inputs)`, labels int64 `(samples,)`."""
+    """A task's data: inputs float32 `(samples, inputs)`, labels int64 `(samples,)`.
+
+    Of a text, inputs and labels are both symbols, int64 `(samples, length)`: each label is the
+    symbol that follows.
+    """
 
     train_x: np.ndarray
     train_y: np.ndarray
@@ -27,13 +31,26 @@ class TaskUnavailable(RuntimeError):
     """A task's data is not here and could not be fetched; the message says what would help."""
 
 
+class FileRefused(TaskUnavailable, ValueError):
+    """A file the user named cannot be used; the message names the file and says why.
+
+    Both a task without data and a wrong value: whoever expects either of them catches it.
+    """
+
+
 class Task(param.Parameterized):
     """A classification task; its options are constant `param` parameters.
 
     Attributes:
         key, title, description: its name, and what to call it.
-        inputs, classes: numbers a sample, and kinds of samples.
+        inputs, classes: numbers a sample, and kinds of samples; both the size of the vocabulary for
+            a text. Where they depend on a file the user names, looking at them reads the file, and
+            raises ValueError when none is named, FileRefused when it cannot be used.
+        kind: what a sample is: "vector", "image" or "text".
+        shape: what a sample is laid out as: `(inputs,)`, an image's `(channels, height, width)`, or
+            `()` for a text.
         is_2d: whether samples are points of the plane, so that boundaries can be drawn.
+        network, loss, lr: what a comparison takes where nothing is said.
         order: where it stands in lists.
     """
 
@@ -42,8 +59,17 @@ class Task(param.Parameterized):
     description: str
     inputs: int
     classes: int
+    kind = "vector"
     is_2d = False
+    network = "mlp"
+    loss = "squared_hinge"
+    lr = 0.005
     order = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What a sample is laid out as; `inputs` is its product for vectors and images."""
+        return (self.inputs,)
 
     def options(self) -> dict[str, Any]:
         """Its options by name: plain values that can be written as JSON."""

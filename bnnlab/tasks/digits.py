@@ -22,6 +22,8 @@ class Digits(Task):
     description = "1,797 handwritten digits of 8 x 8 pixels; always at hand."
     inputs = 64
     classes = 10
+    kind = "image"
+    shape = (1, 8, 8)
     order = 0
 
     def load(self):

@@ -68,6 +68,8 @@ class MNIST(Task):
     description = "70,000 handwritten digits of 28 x 28 pixels; downloaded on first use (11 MB)."
     inputs = 784
     classes = 10
+    kind = "image"
+    shape = (1, 28, 28)
     order = 1
 
     def fetch(self, progress=None):
