@@ -1,5 +1,6 @@
 """What a task is."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -43,21 +44,22 @@ class Task(param.Parameterized):
 
     Attributes:
         key, title, description: its name, and what to call it.
-        inputs, classes: numbers a sample, and kinds of samples; both the size of the vocabulary for
-            a text. Where they depend on a file the user names, looking at them reads the file, and
-            raises ValueError when none is named, FileRefused when it cannot be used.
         kind: what a sample is: "vector", "image" or "text".
         shape: what a sample is laid out as: `(inputs,)`, an image's `(channels, height, width)`, or
             `()` for a text.
+        classes: kinds of samples; the size of the vocabulary for a text.
         is_2d: whether samples are points of the plane, so that boundaries can be drawn.
         network, loss, lr: what a comparison takes where nothing is said.
         order: where it stands in lists.
+
+    Where `shape`, `inputs`, `classes` depend on a file the user names, looking at them reads the
+    file; they raise ValueError when none is named, FileRefused when it cannot be used.
     """
 
     key: str
     title: str
     description: str
-    inputs: int
+    shape: tuple[int, ...]
     classes: int
     kind = "vector"
     is_2d = False
@@ -67,9 +69,9 @@ class Task(param.Parameterized):
     order = 0
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """What a sample is laid out as; `inputs` is its product for vectors and images."""
-        return (self.inputs,)
+    def inputs(self) -> int:
+        """How many numbers a sample is; the size of the vocabulary for a text."""
+        return math.prod(self.shape)
 
     def options(self) -> dict[str, Any]:
         """Its options by name: plain values that can be written as JSON."""

@@ -20,7 +20,6 @@ class Digits(Task):
     key = "digits"
     title = "Digits"
     description = "1,797 handwritten digits of 8 x 8 pixels; always at hand."
-    inputs = 64
     classes = 10
     kind = "image"
     shape = (1, 8, 8)

@@ -66,7 +66,6 @@ class MNIST(Task):
     key = "mnist"
     title = "MNIST"
     description = "70,000 handwritten digits of 28 x 28 pixels; downloaded on first use (11 MB)."
-    inputs = 784
     classes = 10
     kind = "image"
     shape = (1, 28, 28)

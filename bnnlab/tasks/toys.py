@@ -11,7 +11,7 @@ SEED = 20260101
 class Toy(Task):
     """A task in the plane, drawn anew (always the same) for its noise and number of samples."""
 
-    inputs = 2
+    shape = (2,)
     is_2d = True
     order = 10
 

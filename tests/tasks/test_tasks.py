@@ -19,6 +19,8 @@ def test_data_is_what_the_task_says(name):
     for x, y in (split[0:2], split[2:4], split[4:6]):
         assert x.dtype == np.float32 and y.dtype == np.int64
         assert x.shape == (len(y), task.inputs)
+        assert task.inputs == np.prod(task.shape)
+        assert task.kind == {1: "vector", 3: "image"}[len(task.shape)]
         assert np.isfinite(x).all() and np.abs(x).max() < 4
         assert set(np.unique(y)) == set(range(task.classes))
         share = np.bincount(y) / len(y)
@@ -87,7 +89,7 @@ class Coin(Task):
     key = "coin"
     title = "Coin"
     description = "Heads or tails."
-    inputs = 1
+    shape = (1,)
     classes = 2
 
     def load(self, progress=None):
