@@ -14,6 +14,15 @@ ARCHIVE_BYTES = 4 * 2**30  # of an unpacked NAME.bnnlab.zip
 MESSAGE_BYTES = 8 * 2**20  # of one WebSocket message
 UPLOAD_BYTES = 256 * 2**20
 
+# Of a text, a table or arrays that the user names.
+TEXT_BYTES = 16 * 2**20
+TABLE_BYTES = 256 * 2**20
+ARRAYS_BYTES = 2**30  # as they are read, whatever the file is packed to
+ROWS = 1_000_000
+INPUTS = 16_384  # numbers a sample
+CATEGORIES = 100  # different values of a column that is no number
+CLASSES = 1000
+
 
 def check_runs(count: int) -> None:
     """Refuse a comparison of more lanes times seeds than RUNS."""
