@@ -1,17 +1,14 @@
 """MNIST: 70,000 handwritten digits, downloaded on first use."""
 
 import hashlib
-import os
 import struct
 import zlib
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pooch
-from filelock import FileLock
 
-from bnnlab.tasks.base import Progress, Split, Task, TaskUnavailable
+from bnnlab.tasks import download
+from bnnlab.tasks.base import Progress, Split, Task
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -95,96 +92,28 @@ def _inputs(images: np.ndarray) -> np.ndarray:
 
 
 def read_part(part: Part, progress: Progress | None = None) -> np.ndarray:
-    """Return a part from the folder that BNNLAB_DATA names, the cache, or the first mirror that
-    has it.
+    """Return a part, downloaded if it is nowhere here.
 
-    Raises TaskUnavailable when there is none of these.
+    Raises TaskUnavailable when it cannot be had.
     """
-    named = os.environ.get("BNNLAB_DATA")
-    if named:
-        places = [Path(named) / "mnist" / part.file, Path(named) / part.file]
-        for place in places:
-            if place.is_file():
-                return parse(place.read_bytes(), part, place)
-        raise TaskUnavailable(
-            f"BNNLAB_DATA names {named}, which holds neither mnist/{part.file} nor {part.file}"
-        )
-    return _cached(part, Path(pooch.os_cache("bnnlab")) / "mnist", progress)
+    remote = download.Remote("mnist", part.file, MIRRORS)
+    return download.obtain(remote, lambda path: parse(path.read_bytes(), part), progress)
 
 
-def _cached(part: Part, cache: Path, progress: Progress | None) -> np.ndarray:
-    cache.mkdir(parents=True, exist_ok=True)
-    place = cache / part.file
-    with FileLock(f"{place}.lock"):  # trainers that start together download once
-        if place.is_file():
-            try:
-                return parse(place.read_bytes(), part, place)
-            except TaskUnavailable:
-                place.unlink()  # cut short or damaged: fetched again
-        refusals = []
-        for mirror in MIRRORS:
-            try:
-                return _download(mirror + part.file, part, place, progress)
-            except (OSError, TaskUnavailable) as refusal:
-                refusals.append(f"{mirror}: {_shortly(refusal)}")
-    raise TaskUnavailable(
-        f"{part.file} is not in {cache} and could not be downloaded ({'; '.join(refusals)}). "
-        "Connect to the internet once, or set BNNLAB_DATA to a folder that holds mnist/*.gz. "
-        "The other tasks need no download."
-    )
-
-
-def _shortly(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:120]}"
-
-
-def _download(url: str, part: Part, place: Path, progress: Progress | None) -> np.ndarray:
-    aside = place.with_name(f".{place.name}.{os.getpid()}")
-    bar: Any = True if progress is None else _Reporter(progress)
-    downloader = pooch.HTTPDownloader(progressbar=bar, timeout=20)
-    try:
-        downloader(url, str(aside), None)
-        pixels = parse(aside.read_bytes(), part, url)
-        os.replace(aside, place)
-    finally:
-        aside.unlink(missing_ok=True)
-    return pixels
-
-
-class _Reporter:
-    """A progress bar, as pooch drives it, that tells a function."""
-
-    def __init__(self, tell: Progress):
-        self.total = 0
-        self.done = 0
-        self.tell = tell
-
-    def update(self, count: int) -> None:
-        self.done += count
-        self.tell(self.done, self.total)
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        pass
-
-
-def parse(data: bytes, part: Part, source: object) -> np.ndarray:
+def parse(data: bytes, part: Part) -> np.ndarray:
     """Return what a gzipped IDX file holds, uint8 of `part.shape`.
 
-    Raises TaskUnavailable when it is not the file it should be; no more is unpacked than it should
-    hold.
+    Raises Damaged when it is not the file it should be; no more is unpacked than it should hold.
     """
     unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         payload = unpacker.decompress(data, part.size + 1)
     except zlib.error as error:
-        raise TaskUnavailable(f"{source} is not a gzip file: {error}") from None
+        raise download.Damaged(f"is not a gzip file: {error}") from None
     if hashlib.sha256(payload).hexdigest() != part.sha256:
-        raise TaskUnavailable(f"{source} is damaged or another file: its checksum does not match")
+        raise download.Damaged("is damaged or another file: its checksum does not match")
     header = 4 + 4 * len(part.shape)
     magic, *shape = struct.unpack(f">{1 + len(part.shape)}I", payload[:header])
     if magic != 0x800 + len(part.shape) or tuple(shape) != part.shape or len(payload) != part.size:
-        raise TaskUnavailable(f"{source} is not an IDX file of {part.shape} bytes")
+        raise download.Damaged(f"is not an IDX file of {part.shape} bytes")
     return np.frombuffer(payload, np.uint8, offset=header).reshape(part.shape)

@@ -5,11 +5,20 @@ import pytest
 
 from bnnlab import tasks
 
-LOCAL = [name for name in tasks.names() if name != "mnist"]
+TOYS = ["moons", "circles", "xor", "spirals"]
+LOCAL = ["digits", *TOYS]
 
 
 def test_names():
-    assert tasks.names() == ["digits", "mnist", "moons", "circles", "xor", "spirals"]
+    assert tasks.names() == ["digits", "mnist", "text", *TOYS]
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_what_a_comparison_takes_is_said(name):
+    task = tasks.get(name)
+    assert task.kind in ("vector", "image", "text")
+    assert task.network in ("mlp", "lenet", "vgg", "lstm")
+    assert task.loss in ("squared_hinge", "cross_entropy") and 0 < task.lr < 1
 
 
 @pytest.mark.parametrize("name", LOCAL)
@@ -43,7 +52,7 @@ def test_digits_are_split_evenly_and_lie_on_a_grid():
     assert np.array_equal(split.train_x * 8, np.round(split.train_x * 8))
 
 
-@pytest.mark.parametrize("name", LOCAL[1:])
+@pytest.mark.parametrize("name", TOYS)
 def test_toys_can_be_separated_by_their_neighbours(name):
     from sklearn.neighbors import KNeighborsClassifier
 
