@@ -4,6 +4,8 @@ Sizes are counts unless their name says bytes. `check_*` raise ValueError with w
 what is allowed.
 """
 
+import math
+
 STEPS = 1_000_000
 BATCH_SIZE = 4096
 PARAMETERS = 50_000_000  # of one network
@@ -45,12 +47,13 @@ def check_steps(steps: int, made: int) -> None:
         raise ValueError(f"steps is {steps}, but {made} have been made; give more")
 
 
-def check_network(network: dict, inputs: int, classes: int) -> None:
-    """Refuse a multilayer perceptron of more weights than PARAMETERS."""
-    width, depth = network["width"], network["depth"]
-    weights = inputs * width + (depth - 1) * width * width + width * classes
+def check_network(sizes: dict[str, tuple[int, ...]]) -> None:
+    """Refuse a network of more weights than PARAMETERS, given their shapes by layer."""
+    counts = {name: math.prod(shape) for name, shape in sizes.items()}
+    weights = sum(counts.values())
     if weights > PARAMETERS:
+        largest = max(counts, key=lambda name: counts[name])
         raise ValueError(
-            f"a network of width {width} and depth {depth} has {weights:,} weights, at most "
-            f"{PARAMETERS:,} are allowed; make it narrower or shallower"
+            f"the network has {weights:,} weights, {counts[largest]:,} of them in {largest}; at "
+            f"most {PARAMETERS:,} are allowed; make it narrower or shallower"
         )

@@ -124,7 +124,7 @@ def test_options_reach_the_comparison(tmp_path):
     spec = bnnlab.open(out).comparison
     assert spec["task"]["noise"] == 0.05 and spec["task"]["samples"] == 400
     assert spec["network"] == {
-        "name": "mlp", "width": 6, "depth": 3, "batch_norm": False, "first_and_last": "binarized",
+        "name": "mlp", "width": 6, "depth": 3, "batch_norm": "off", "first_and_last": "binarized",
     }  # fmt: skip
     assert [scheme["name"] for scheme in spec["schemes"]] == ["bwn", "dorefa", "lab"]
     assert spec["schemes"][1]["activation_bits"] == 4

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from bnnlab.nn.linear import BinarizedLinear
+from bnnlab.nn.layer import BinarizedLayer
 from bnnlab.nn.networks import binarized_layers
 
 if TYPE_CHECKING:
@@ -145,9 +145,9 @@ def summary(model: nn.Module) -> Summary:
     return Summary(rows, 4 * (weights + sum(others.values())))
 
 
-def _row(name: str, layer: BinarizedLinear, other: int) -> Row:
+def _row(name: str, layer: BinarizedLayer, other: int) -> Row:
     count = layer.weight.numel()
-    _, signs, scale, _ = layer.scheme.quantized(layer)
+    _, signs, scale, *_ = layer.scheme.quantized(layer)
     # Where one bit is trained but the test takes the real weights, 32 bits are deployed.
     bits = 32 if signs is None and layer.scheme.weight_bits == 1 else layer.scheme.weight_bits
     if scale is not None and bool((scale != 1).any()):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from bnnlab.nn.networks import MLP, binarized_layers
+from bnnlab.nn.lstm import BinarizedLSTM
+from bnnlab.nn.networks import Network, binarized_layers
 
 
 @dataclass
@@ -19,12 +20,15 @@ class Seen:
         activation_input: what reached the activation that feeds the layer (gradient after the
             activation estimator); None for the first layer.
         activation_output: what it gave (gradient before the estimator).
+        states: of a recurrent matrix, h_1 ... h_T of an LSTM; their gradients are those of the loss
+            with respect to each time step's output.
     """
 
     weight: Tensor
     effective: Tensor | None = None
     activation_input: Tensor | None = None
     activation_output: Tensor | None = None
+    states: list[Tensor] | None = None
 
 
 @contextmanager
@@ -41,7 +45,15 @@ def watch(model: nn.Module) -> Iterator[dict[str, Seen]]:
     seen = {name: Seen(layer.weight) for name, layer in layers.items()}
     for name, layer in layers.items():
         layer.seen = _weight_keeper(seen[name])
-    feeding = model.feeding() if isinstance(model, MLP) else {}
+    recurrent = {
+        id(module.recurrent): module
+        for module in model.modules()
+        if isinstance(module, BinarizedLSTM)
+    }
+    for name, layer in layers.items():
+        if id(layer) in recurrent:
+            recurrent[id(layer)].seen = _states_keeper(seen[name])
+    feeding = model.feeding() if isinstance(model, Network) else {}
     hooks = [
         activation.register_forward_hook(_activation_keeper(seen[name]))
         for name, activation in feeding.items()
@@ -51,6 +63,8 @@ def watch(model: nn.Module) -> Iterator[dict[str, Seen]]:
     finally:
         for layer in layers.values():
             layer.seen = None
+        for lstm in recurrent.values():
+            lstm.seen = None
         for hook in hooks:
             hook.remove()
 
@@ -64,6 +78,13 @@ def _kept(tensor: Tensor) -> Tensor:
 def _weight_keeper(record: Seen):
     def keep(effective):
         record.effective = _kept(effective)
+
+    return keep
+
+
+def _states_keeper(record: Seen):
+    def keep(states):
+        record.states = [_kept(state) for state in states]
 
     return keep
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnnlab.nn.linear import Activation
-from bnnlab.nn.networks import MLP
+from bnnlab.nn.activation import Activation
+from bnnlab.nn.networks.mlp import MLP
 from bnnlab.packed.layers import Thresholds
 from bnnlab.packed.model import PackedModel
 
@@ -77,7 +77,7 @@ class FloatTwin(nn.Module):
         self.blocks = []
         block: Any
         for block in model.children():
-            linear = block.linear
+            linear = block.layer
             weight = linear.scheme.quantized(linear).values.detach().clone()
             bias = None if linear.bias is None else linear.bias.detach().clone()
             norm = deepcopy(block.norm).eval()

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnnlab.nn.linear import Activation, BinarizedLinear
-from bnnlab.nn.networks import MLP
+from bnnlab.nn.activation import Activation
+from bnnlab.nn.linear import BinarizedLinear
+from bnnlab.nn.networks.mlp import MLP
 from bnnlab.packed import kernels
 from bnnlab.packed.errors import NotPackable
 from bnnlab.packed.layers import Affine, FloatProduct, Input, PackedLayer, SignProduct, Thresholds
@@ -53,7 +54,7 @@ def fold(model: nn.Module) -> list[PackedLayer]:
     largest = 1
     block: Any
     for name, block in model.named_children():
-        linear: BinarizedLinear = block.linear
+        linear: BinarizedLinear = block.layer
         product, sums_to_outputs = _product(name, linear, kind)
         norms = {torch.float32: deepcopy(block.norm).eval()}
         norms[torch.float64] = deepcopy(norms[torch.float32]).double()
@@ -73,7 +74,7 @@ def _product(
     name: str, linear: BinarizedLinear, kind: Input
 ) -> tuple[SignProduct | FloatProduct, Chain]:
     """The layer's product, and the function from its sums to the linear layer's outputs."""
-    values, signs, scale, _ = linear.scheme.quantized(linear)
+    values, signs, scale, *_ = linear.scheme.quantized(linear)
     if signs is not None and scale is not None:
         bits = kernels.pack_signs(signs.contiguous())
         return SignProduct(bits, linear.in_features, kind), lambda s: linear.scaled(s, scale)

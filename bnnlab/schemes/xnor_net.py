@@ -77,7 +77,7 @@ class BinaryWeightNetwork(Scheme):
         if self.grad_rule == "ste":
             return super().weight(layer)
         w = layer.weight
-        values, signs, scale, _ = self.quantize(w.detach())
+        values, signs, scale, *_ = self.quantize(w.detach())
         assert signs is not None and scale is not None
         dimensions = scale_dimensions(w, self.granularity)
         count = w.numel() // scale.numel()
@@ -145,7 +145,7 @@ class XnorNet(BinaryWeightNetwork):
         """The integers the activations are multiples of, where they are."""
         return None if self.input_scale else (-1, 1)
 
-    def activation(self, x):
+    def activation(self, x, module=None):
         """sign(x), times the sample's mean|x| with `input_scale`."""
         signs = hard_tanh(x)
         return signs * x.detach().abs().mean(-1, keepdim=True) if self.input_scale else signs

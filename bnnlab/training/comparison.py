@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import param
 
-from bnnlab import limits, schemes, tasks
+from bnnlab import limits, optim, schemes, tasks
 from bnnlab.nn import networks
 from bnnlab.training import files, lane
 from bnnlab.training.losses import LOSSES
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bnnlab.training.store import Log
 
 # Raised whenever the same spec would give other numbers, so that old runs are not mixed with new.
-NUMERICS = 1
+NUMERICS = 2
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ class Comparison(param.Parameterized):
 
     Args:
         task: a task's name, or `{"name": "moons", "noise": 0.2}`.
-        network: a network's name, or `{"name": "mlp", "width": 64, "batch_norm": False}`.
+        network: a network's name, or `{"name": "mlp", "width": 64, "batch_norm": "off"}`; by
+            default the one that suits the task, as with loss and lr.
         schemes: names, or `{"name": "dorefa", "activation_bits": 2}`; "all" for every scheme.
         seeds: how many seeds (from 0), or a list of them.
-        steps, batch_size, lr, loss, threads, probe_every, evaluate_every, checkpoint_every: see
+        steps, batch_size, lr, loss, optimizer, threads, probe_every, evaluate_every, checkpoint_every: see
             their parameters' help.
 
     Raises ValueError, saying what was given and what is allowed.
@@ -75,6 +76,13 @@ class Comparison(param.Parameterized):
         doc="What is minimized: the squared hinge loss of the binarization papers, or "
         "cross-entropy.",
     )
+    optimizer = param.Selector(
+        default="adam",
+        objects=optim.names(),
+        constant=True,
+        doc="What makes the updates: Adam, plain gradient descent, or shift-based AdaMax, with the "
+        "constants of its paper or of its authors' code. A scheme that brings its own keeps it.",
+    )
     threads = param.Integer(
         default=1,
         bounds=(1, 64),
@@ -97,32 +105,43 @@ class Comparison(param.Parameterized):
         doc="Steps between checkpoints: what a killed trainer loses at most.",
     )
 
-    def __init__(self, task="digits", network="mlp", schemes="all", seeds=1, **settings):
+    def __init__(self, task="digits", network=None, schemes="all", seeds=1, **settings):
         unknown = [name for name in settings if name not in SETTINGS]
         if unknown:
             raise ValueError(
                 f"a comparison has no setting {', '.join(map(repr, unknown))}; it takes "
                 f"task, network, schemes, seeds, {', '.join(SETTINGS)}"
             )
-        super().__init__(**settings)
         self.task = _complete_task(task)
+        about = tasks.get(**self.task)
+        network = about.network if network is None else network
+        super().__init__(**{"loss": about.loss, "lr": about.lr, **settings})
         self.network = networks.complete(_spec(network, "network"))
         self.schemes = _complete_schemes(schemes)
         self.seeds = _complete_seeds(seeds)
         limits.check_runs(len(self.schemes) * len(self.seeds))
-        about = tasks.get(**self.task)
-        self._shape = {"inputs": about.inputs, "classes": about.classes}
-        limits.check_network(self.network, about.inputs, about.classes)
+        suited = networks.taking(about.kind)
+        if self.network["name"] not in suited:
+            raise ValueError(
+                f"the network {self.network['name']} does not take the samples of the task "
+                f"{self.task['name']}, which are of the kind {about.kind!r}; take "
+                f"{' or '.join(suited)}"
+            )
+        self._about = {
+            "inputs": about.inputs, "shape": list(about.shape), "classes": about.classes
+        }  # fmt: skip
+        sizes = networks.sizes(self.network, lane.shape_of(self._about), about.classes)
+        limits.check_network(sizes)
         for scheme in self.schemes:
-            self._refuse_nothing_binarized(scheme)
+            self._refuse_nothing_binarized(scheme, len(sizes))
 
-    def _refuse_nothing_binarized(self, spec: dict) -> None:
+    def _refuse_nothing_binarized(self, spec: dict, layers: int) -> None:
         scheme = lane.scheme_of(spec)
         ends = networks.ends_binarized(scheme, self.network["first_and_last"])
-        if scheme.weight_bits < 32 and not ends and self.network["depth"] < 2:
+        if scheme.weight_bits < 32 and not ends and layers < 3:
             raise ValueError(
                 f"{spec['name']} keeps the first and last layer in full precision, and a network "
-                f"of depth {self.network['depth']} has no other; take depth 2 or more, or "
+                f"of {layers} layers has no other; make it deeper, or take "
                 "first_and_last='binarized'"
             )
 
@@ -144,6 +163,8 @@ class Comparison(param.Parameterized):
 
     def _run_id(self, scheme: dict, seed: int) -> str:
         spec = {"numerics": NUMERICS, "scheme": scheme, "seed": seed, **self.settings}
+        if lane.scheme_of(scheme).anneals:
+            spec["steps"] = self.steps  # what such a scheme does depends on when it ends
         digest = hashlib.blake2b(_canonical(spec).encode(), digest_size=6).hexdigest()
         return f"{scheme['name'].replace('_', '-')[:40]}-{seed}-{digest}"
 
@@ -199,7 +220,7 @@ class Comparison(param.Parameterized):
         return log
 
     def _describe(self, run: Run) -> dict[str, Any]:
-        network = lane.network_of({**self.settings, **self._shape}, run.scheme, run.seed)
+        network = lane.network_of({**self.settings, **self._about}, run.scheme, run.seed)
         layers = [
             {
                 "name": name,
@@ -208,7 +229,7 @@ class Comparison(param.Parameterized):
                 "binarized": layer.binarized,
                 "curvature": layer.second_moment is not None,
                 "weight_bits": layer.scheme.weight_bits,
-                "input_bits": 32 if layer.input_step is None else layer.scheme.activation_bits,
+                "input_bits": layer.input_bits,
             }
             for name, layer in networks.binarized_layers(network).items()
         ]
@@ -227,7 +248,8 @@ class Comparison(param.Parameterized):
             "name": self.task["name"],
             "title": task.title,
             "is_2d": task.is_2d,
-            **self._shape,
+            "kind": task.kind,
+            **self._about,
         }
         if task.is_2d:
             split = task.load()

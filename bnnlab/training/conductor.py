@@ -115,10 +115,7 @@ class Conductor:
             limits.check_processes(processes)
         log = Log(self.folder)
         self._threads: int = log.comparison["threads"]
-        self._lr: float = next(
-            (change["lr"] for change in reversed(log.changes) if "lr" in change),
-            log.comparison["lr"],
-        )
+        self._lr: float = log.changes.latest_lr(log.comparison["lr"])
         self._ids = [run.id for run in log.runs]
         self.steps = log.steps
         count = min(processes or os.cpu_count() or 1, len(self._ids))
@@ -197,21 +194,36 @@ class Conductor:
         with self._guard:
             self.play(until=self._slowest() + count)
 
-    def set(self, *, lr: float | None = None, steps: int | None = None) -> None:
-        """Change the optimizer's step size, or the number of steps, from here on.
+    def set(
+        self,
+        *,
+        lr: float | None = None,
+        steps: int | None = None,
+        options: dict[str, dict] | None = None,
+    ) -> None:
+        """Change the step size, the number of steps or schemes' options, from here on.
 
         The change is written into the store with the step it holds from, the same for every lane,
-        so a resumed run makes it again at the same place. Raises ValueError for a step size that is
-        not a positive number, or fewer steps than have been made.
+        so a resumed run makes it again at the same place.
+
+        Args:
+            lr: the optimizer's step size.
+            steps: how many steps each run makes.
+            options: by lane, options of its scheme, checked by whoever asks.
+
+        Raises ValueError for a step size that is not a positive number, or fewer steps than have
+        been made.
         """
         with self._guard:
+            # Beyond every step made, in progress or allowed: no lane has gone past it.
+            at = max(self._ticket, *(self._last(run_id) + 1 for run_id in self._ids))
             if lr is not None:
                 if not 0 < lr <= 10:
                     raise ValueError(f"lr is {lr!r}; give a step size above 0, up to 10")
-                # Beyond every step made, in progress or allowed: no lane has gone past it.
-                at = max(self._ticket, *(self._last(run_id) + 1 for run_id in self._ids))
                 self._lr = lr
                 self._change({"at": at, "lr": lr})
+            for name, changed in (options or {}).items():
+                self._change({"at": at, "lane": name, "options": changed})
             if steps is not None:
                 limits.check_steps(steps, max(map(self._last, self._ids)))
                 self.steps = steps

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bnnlab import schemes
 from bnnlab.nn import networks
-from bnnlab.nn.linear import BinarizedLinear
+from bnnlab.nn.layer import BinarizedLayer
 from bnnlab.nn.watch import watch
 from bnnlab.training import checkpoint, seeds
 from bnnlab.training.losses import LOSSES
@@ -30,17 +30,22 @@ def network_of(settings: dict, scheme: dict, seed: int) -> nn.Module:
     """Build the network of a run; its initial latent weights depend on the seed alone.
 
     Args:
-        settings: the comparison's network, and the task's `inputs` and `classes`.
+        settings: the comparison's network, and the task's `shape` and `classes`.
         scheme: name and options.
         seed: the run's seed.
     """
     return networks.build(
         settings["network"],
-        settings["inputs"],
+        shape_of(settings),
         settings["classes"],
         scheme_of(scheme),
         seeds.generator("initial weights", seed),
     )
+
+
+def shape_of(task: dict) -> int | tuple[int, ...]:
+    """Return what a network is told of a task's samples; a text's are its symbols."""
+    return tuple(task["shape"]) or task["inputs"]
 
 
 class Diverged(ArithmeticError):
@@ -58,35 +63,44 @@ class Lane:
 
     def __init__(self, settings: dict, scheme: dict, seed: int):
         self.network = network_of(settings, scheme, seed)
-        self.layers: dict[str, BinarizedLinear] = networks.binarized_layers(self.network)
+        self.layers: dict[str, BinarizedLayer] = networks.binarized_layers(self.network)
         self.scheme = scheme_of(scheme)
         self.loss = LOSSES[settings["loss"]]
         self.generator = seeds.generator("lane", seed, sorted(scheme.items()))
-        for layer in self.layers.values():
-            layer.generator = self.generator
-        groups = self._groups()
-        self._factors = list(groups)
-        self.optimizer = self.scheme.optimizer([{"params": ps} for ps in groups.values()], 0.0)
+        for carrier in networks.carriers(self.network):
+            carrier.generator = self.generator
+        self._factors, groups = self._groups()
+        self.optimizer = self.scheme.optimizer(groups, 0.0, settings["optimizer"])
         self.set_lr(settings["lr"])
         self.step = 0
         self.last_signs: dict[str, Tensor] = {}
 
-    def _groups(self) -> dict[float, list[nn.Parameter]]:
-        """Group parameters by the factor that their layer's scheme puts on the step size."""
+    def _groups(self) -> tuple[list[float], list[dict]]:
+        """Group parameters by the factor on the step size, latent weights apart from the rest."""
         weights = {layer.weight: layer for layer in self.layers.values()}
-        groups: dict[float, list[nn.Parameter]] = {}
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for p in self.network.parameters():
             layer = weights.get(p)
             factor = 1.0 if layer is None else layer.scheme.learning_rate_factor(layer)
-            groups.setdefault(factor, []).append(p)
-        return groups
+            groups.setdefault((factor, layer is not None and layer.binarized), []).append(p)
+        dicts = [{"params": ps, "binarized": latent} for (_, latent), ps in groups.items()]
+        return [factor for factor, _ in groups], dicts
 
-    def advance(self, x: Tensor, y: Tensor, looking: bool = False):
+    def adopt(self, options: dict) -> None:
+        """Go on with other options of the scheme; what layers and optimizer hold stays."""
+        changed = schemes.get(self.scheme.key, **{**self.scheme.options(), **options})
+        for carrier in networks.carriers(self.network):
+            if carrier.scheme.key == self.scheme.key:
+                carrier.scheme = changed
+        self.scheme = changed
+
+    def advance(self, x: Tensor, y: Tensor, progress: float = 0.0, looking: bool = False):
         """Make one update on a batch.
 
         Args:
-            x: inputs, float32 `(batch, inputs)`.
-            y: labels, int64 `(batch,)`.
+            x: inputs, float32 `(batch, inputs)`, or symbols, int64 `(batch, time)`.
+            y: labels, int64 `(batch,)` or `(batch, time)`.
+            progress: share of the planned updates that are made.
             looking: keep what the estimators received and let through, for the probes.
 
         Returns the loss, the accuracy on the batch, and what was seen (None unless looking).
@@ -95,6 +109,9 @@ class Lane:
         """
         if not self.network.training:
             self.network.train()
+        if self.scheme.anneals:
+            networks.anneal(self.network, progress)
+        self.scheme.before_step(self.network, self.loss, x, y)
         self.optimizer.zero_grad(set_to_none=True)
         with watch(self.network) if looking else nullcontext() as seen:
             scores = self.network(x)
@@ -109,7 +126,7 @@ class Lane:
         with torch.no_grad():
             for layer in self.layers.values():
                 layer.scheme.after_step(layer, self.optimizer)
-            accuracy = (scores.argmax(1) == y).float().mean().item()
+            accuracy = (scores.argmax(-1) == y).float().mean().item()
         self.step += 1
         return value, accuracy, seen
 
@@ -123,11 +140,12 @@ class Lane:
         """Return mean loss and accuracy of the network as it would be deployed."""
         self.network.eval()
         loss = correct = 0.0
-        for xs, ys in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
-            scores = self.network(xs)
+        chunk = max(1, EVALUATION_CHUNK // y[0].numel())
+        for xs, ys in zip(x.split(chunk), y.split(chunk), strict=True):
+            scores = networks.scores(self.network, xs)
             loss += self.loss(scores, ys).item() * len(ys)
-            correct += (scores.argmax(1) == ys).sum().item()
-        return loss / len(y), correct / len(y)
+            correct += (scores.argmax(-1) == ys).sum().item()
+        return loss / len(y), correct / y.numel()
 
     def set_lr(self, lr: float) -> None:
         """Set the optimizer's step size, times what the scheme asks for each layer."""
@@ -168,8 +186,9 @@ def restore(log: "Log", run: "RunLog") -> nn.Module:
     saved = checkpoint.read(run.folder)
     if saved is None:
         raise ValueError(f"{run.id} has no checkpoint yet (it is at step {run.step})")
-    settings = {**log.comparison, **{key: log.task[key] for key in ("inputs", "classes")}}
-    network = network_of(settings, {"name": run.scheme, **run.options}, run.seed)
+    settings = {**log.comparison, **{key: log.task[key] for key in ("inputs", "shape", "classes")}}
+    options = run.options | log.changes.options(run.lane, saved.step - 1)
+    network = network_of(settings, {"name": run.scheme, **options}, run.seed)
     prefix = "network/"
     network.load_state_dict(
         {n.removeprefix(prefix): t for n, t in saved.tensors.items() if n.startswith(prefix)}

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from bnnlab.training import files
+from bnnlab.training.changes import Changes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,15 +199,14 @@ class Log:
         return min(going or [run.step for run in self.runs])
 
     @property
-    def changes(self) -> list[dict]:
-        """What was changed while it ran, in order: `{"at": step, "lr": ...}`, `{"steps": ...}`."""
-        return files.read_lines(self.path / "changes.jsonl")
+    def changes(self) -> Changes:
+        """What was changed while it ran."""
+        return Changes(files.read_lines(self.path / "changes.jsonl"))
 
     @property
     def steps(self) -> int:
         """How many steps each run is to make."""
-        extended = [change["steps"] for change in self.changes if "steps" in change]
-        return extended[-1] if extended else self.comparison["steps"]
+        return self.changes.steps(self.comparison["steps"])
 
     def run(self, lane: str, seed: int | None = None) -> RunLog:
         """Return the run of a lane and a seed (default: its first).

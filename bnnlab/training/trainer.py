@@ -11,14 +11,16 @@ import torch
 from bnnlab import tasks
 from bnnlab.training import checkpoint, files
 from bnnlab.training.batches import Batches
+from bnnlab.training.changes import Changes
 from bnnlab.training.lane import Diverged, Lane
 from bnnlab.training.probes import observe
 from bnnlab.training.probes.look import Look
 from bnnlab.training.recorder import Recorder
 
 # The validation set is looked at often: this many samples of it are enough for a curve. The final
-# figures are taken over all of it.
+# figures are taken over all of it. Sequences have many labels a sample.
 VALIDATION_SAMPLES = 1000
+VALIDATION_LABELS = 10_000
 
 
 class TrainedRun:
@@ -28,6 +30,8 @@ class TrainedRun:
         spec = files.read_json(folder / "run.json")
         self.folder = folder
         self.seed: int = spec["seed"]
+        self.name: str = spec["lane"]
+        self._adopted: dict = {}
         self.settings = settings
         self.data = data
         self.lane = Lane(settings, spec["scheme"], self.seed)
@@ -58,14 +62,20 @@ class TrainedRun:
             (self.folder / "end.json").unlink()
             self._end_marker = None
 
-    def advance(self, batch: "Samples", epoch: float, lr: float) -> None:
+    def adopt(self, options: dict) -> None:
+        """Go on with options of the scheme that were changed while it trained."""
+        if options != self._adopted:
+            self.lane.adopt(options)
+            self._adopted = options
+
+    def advance(self, batch: "Samples", epoch: float, lr: float, progress: float) -> None:
         """Make one update and record it; a lane that diverges is ended, with the reason."""
         step = self.lane.step + 1
         looking = step % self.settings["probe_every"] == 0
         if lr != self.lane.lr:
             self.lane.set_lr(lr)
         try:
-            loss, accuracy, seen = self.lane.advance(batch.x, batch.y, looking)
+            loss, accuracy, seen = self.lane.advance(batch.x, batch.y, progress, looking)
         except Diverged as reason:
             self.recorder.record(step, {"train_loss": math.nan}, {})
             self._end({"state": "diverged", "step": step, "why": str(reason)})
@@ -114,7 +124,7 @@ class TrainedRun:
 
 
 class Samples(NamedTuple):
-    """Inputs `(samples, inputs)` and labels `(samples,)` of one part of the data."""
+    """Inputs `(samples, ...)` and labels `(samples, ...)` of one part of the data."""
 
     x: torch.Tensor
     y: torch.Tensor
@@ -137,9 +147,9 @@ class Data:
         self.train = Samples.of(split.train_x, split.train_y)
         self.validation = Samples.of(split.validation_x, split.validation_y)
         self.test = Samples.of(split.test_x, split.test_y)
-        self.validation_sample = Samples(
-            self.validation.x[:VALIDATION_SAMPLES], self.validation.y[:VALIDATION_SAMPLES]
-        )
+        labels = self.validation.y[0].numel()
+        count = max(1, min(VALIDATION_SAMPLES, VALIDATION_LABELS // labels))
+        self.validation_sample = Samples(self.validation.x[:count], self.validation.y[:count])
         self.extent = _extent(self.train.x) if task.is_2d else None
 
 
@@ -167,7 +177,8 @@ class Trainer(Iterator[int]):
         torch.set_num_threads(comparison["threads"])
         task = tasks.get(**comparison["task"])
         data = Data(task)
-        settings = {**comparison, "inputs": task.inputs, "classes": task.classes}
+        about = {"inputs": task.inputs, "shape": task.shape, "classes": task.classes}
+        settings = {**comparison, **about}
         self.folder = folder
         self.batches = {
             seed: Batches(len(data.train.y), comparison["batch_size"], seed)
@@ -183,21 +194,13 @@ class Trainer(Iterator[int]):
         ]
 
     def read_changes(self) -> None:
-        """Read what was changed while the comparison ran: the step size from some step, the end."""
-        changes = files.read_lines(self.folder / "changes.jsonl")
-        self._lrs = [(change["at"], change["lr"]) for change in changes if "lr" in change]
-        ends = [change["steps"] for change in changes if "steps" in change]
-        self.steps = ends[-1] if ends else self._first_steps
+        """Read what was changed while the comparison ran: the end, and from some step the step size
+        or the options of a lane's scheme.
+        """
+        self._changes = Changes(files.read_lines(self.folder / "changes.jsonl"))
+        self.steps = self._changes.steps(self._first_steps)
         for run in self.runs:
             run.go_on(self.steps)
-
-    def _lr(self, step: int) -> float:
-        """Return the step size of the update that follows `step` updates."""
-        lr = self._first_lr
-        for at, changed in self._lrs:
-            if at <= step:
-                lr = changed
-        return lr
 
     @property
     def going(self) -> list[TrainedRun]:
@@ -219,7 +222,11 @@ class Trainer(Iterator[int]):
                 batches = self.batches[run.seed]
                 if run.seed not in drawn:
                     drawn[run.seed] = run.data.train.take(batches[step])
-                run.advance(drawn[run.seed], batches.epoch(step + 1), self._lr(step))
+                # Not the steps it was extended to: what was trained before must not depend on them.
+                progress = min(1.0, step / self._first_steps)
+                run.adopt(self._changes.options(run.name, step))
+                lr = self._changes.lr(step, self._first_lr)
+                run.advance(drawn[run.seed], batches.epoch(step + 1), lr, progress)
             if not run.ended and run.step >= self.steps:
                 run.finish()
         return self.step

@@ -33,7 +33,7 @@ def generator(seed=0):
 
 
 def layer_of(scheme, inputs, outputs, seed=0, bias=True):
-    layer = BinarizedLinear(inputs, outputs, bias, scheme, input_step=scheme.activation_step)
+    layer = BinarizedLinear(inputs, outputs, bias, scheme, fed="activation")
     layer.initialize(generator(seed))
     with torch.no_grad():
         if bias:
@@ -130,7 +130,7 @@ def test_a_copy_draws_and_scales_on_its_own():
 
 def test_state_goes_through_a_state_dict():
     scheme = schemes.get("lab")
-    layer, other = layer_of(scheme, 6, 4), BinarizedLinear(6, 4, True, scheme, input_step=None)
+    layer, other = layer_of(scheme, 6, 4), BinarizedLinear(6, 4, True, scheme, fed=None)
     other.load_state_dict(layer.state_dict())
     x = torch.randn(3, 6, generator=generator())
     assert torch.equal(layer.eval()(x), other.eval()(x))

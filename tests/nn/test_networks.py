@@ -24,7 +24,7 @@ def test_every_scheme_starts_from_the_same_latent_weights():
         assert {key for key in states[0] if key.endswith("weight")} <= shared
         assert all(torch.equal(states[0][key], state[key]) for key in shared)
     other = MLP(20, 5, 32, 3, generator=generator(5)).state_dict()
-    assert not torch.equal(other["hidden1.linear.weight"], states[0]["hidden1.linear.weight"])
+    assert not torch.equal(other["hidden1.layer.weight"], states[0]["hidden1.layer.weight"])
 
 
 def test_blocks_and_names():
@@ -33,7 +33,7 @@ def test_blocks_and_names():
     sizes = [(x.in_features, x.out_features) for x in binarized_layers(model).values()]
     assert sizes == [(20, 32), (32, 32), (32, 32), (32, 5)]
     for name, block in model.named_children():
-        assert block.linear.bias is None
+        assert block.layer.bias is None
         assert isinstance(block.norm, nn.BatchNorm1d)
         assert (block.norm.eps, block.norm.momentum) == (1e-4, 0.1)
         assert isinstance(block.activation, nn.Identity if name == "output" else Activation)
@@ -41,10 +41,10 @@ def test_blocks_and_names():
 
 
 def test_without_batch_norm_there_are_biases():
-    model = MLP(20, 5, 32, 2, batch_norm=False, scheme=schemes.get("bnn"))
+    model = MLP(20, 5, 32, 2, batch_norm="off", scheme=schemes.get("bnn"))
     for block in model.children():
         assert isinstance(block.norm, nn.Identity)
-        assert torch.equal(block.linear.bias, torch.zeros_like(block.linear.bias))
+        assert torch.equal(block.layer.bias, torch.zeros_like(block.layer.bias))
     model(torch.zeros(1, 20))  # a batch of one is no trouble without batch norm
 
 
@@ -86,7 +86,7 @@ def test_a_spec_is_completed_and_can_be_written():
         "name": "mlp",
         "width": 64,
         "depth": 2,
-        "batch_norm": True,
+        "batch_norm": "on",
         "first_and_last": "paper",
     }
     assert networks.complete(json.loads(json.dumps(spec))) == spec
@@ -94,12 +94,12 @@ def test_a_spec_is_completed_and_can_be_written():
 
 
 def test_a_network_is_built_from_a_spec():
-    spec = {"name": "mlp", "width": 7, "depth": 1, "batch_norm": False}
+    spec = {"name": "mlp", "width": 7, "depth": 1, "batch_norm": "off"}
     model = networks.build(spec, 3, 2, schemes.get("lab"), generator(1))
     assert isinstance(model, MLP)
     same = MLP(3, 2, 7, 1, False, scheme=schemes.get("lab"), generator=generator(1))
-    assert torch.equal(model.hidden1.linear.weight, same.hidden1.linear.weight)
-    assert model.hidden1.linear.out_features == 7 and model.output.linear.bias is not None
+    assert torch.equal(model.hidden1.layer.weight, same.hidden1.layer.weight)
+    assert model.hidden1.layer.out_features == 7 and model.output.layer.bias is not None
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_a_network_evaluated_with_real_weights_is_not_small():
 
 
 def test_biases_count_without_batch_norm():
-    (row, _) = bnnlab.summary(MLP(4, 2, 8, 1, batch_norm=False)).rows
+    (row, _) = bnnlab.summary(MLP(4, 2, 8, 1, batch_norm="off")).rows
     assert row.other_32bit == 8 and row.bytes == 4 * (32 + 8)
 
 

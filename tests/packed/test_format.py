@@ -16,7 +16,7 @@ MUTATIONS = 3000
 
 
 @pytest.mark.parametrize("scheme", ["full_precision", "bnn", "dorefa", "lab", "lab2", "bwn"])
-@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("batch_norm", ["on", "off", "shift"])
 def test_there_and_back(network, grid, tmp_path, scheme, batch_norm):
     packed = bnnlab.pack(network(scheme, width=40, batch_norm=batch_norm))
     path = tmp_path / "packed.safetensors"

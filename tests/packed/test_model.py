@@ -35,16 +35,16 @@ def exact_layers(model):
     in bits, and get there through sums that are exact or are F.linear's own."""
     names, exact = [], True  # the inputs are on a dyadic grid, so the first sums are exact
     for name, block in model.named_children():
-        binary = block.linear.scheme.weight_bits == 1
+        binary = block.layer.scheme.weight_bits == 1
         ends_in_bits = getattr(getattr(block.activation, "scheme", None), "activation_step", None)
-        exact = (exact or block.linear.input_step is not None) and (binary or name == "hidden1")
+        exact = (exact or block.layer.input_step is not None) and (binary or name == "hidden1")
         if exact and ends_in_bits:
             names.append(name)
         exact = bool(ends_in_bits)
     return names
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("batch_norm", ["on", "off", "shift"])
 @pytest.mark.parametrize("first_and_last", ["paper", "binarized", "float"])
 @pytest.mark.parametrize("scheme, options", VARIANTS)
 def test_every_scheme_and_policy(network, grid, scheme, options, first_and_last, batch_norm):
@@ -125,11 +125,11 @@ def test_a_trained_network_on_the_whole_test_set():
 def test_packing_leaves_the_network_alone(network, grid):
     model = network("lab2").train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    generator = model.hidden1.linear.generator.get_state()
+    generator = model.hidden1.layer.generator.get_state()
     bnnlab.pack(model)
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
-    assert torch.equal(generator, model.hidden1.linear.generator.get_state())
+    assert torch.equal(generator, model.hidden1.layer.generator.get_state())
     assert not any(parameter.grad is not None for parameter in model.parameters())
 
 
@@ -168,8 +168,8 @@ def test_what_cannot_be_packed_says_why(network):
     refused(network("bnn").double(), "is torch.float64 on cpu")
     broken = network("bnn")
     with torch.no_grad():
-        broken.hidden2.linear.weight[0, 0] = float("nan")
-    refused(broken, r"hidden2.linear.weight has values that are not finite")
+        broken.hidden2.layer.weight[0, 0] = float("nan")
+    refused(broken, r"hidden2.layer.weight has values that are not finite")
 
 
 def test_a_function_that_is_not_monotone_is_noticed(network):
@@ -177,7 +177,7 @@ def test_a_function_that_is_not_monotone_is_noticed(network):
         def forward(self, x):
             return torch.cos(x / 3)
 
-    model = network("bnn", batch_norm=False)
+    model = network("bnn", batch_norm="off")
     model.hidden2.norm = Cosine()
     with pytest.raises(NotPackable, match="not a monotone function"):
         bnnlab.pack(model)

@@ -63,7 +63,7 @@ def test_a_new_scheme_is_one_new_file(folder):
     scheme = schemes.get("half")
     model = MLP(4, 2, 8, 1, scheme=scheme)
     model(torch.ones(3, 4)).sum().backward()
-    assert scheme.quantized(model.hidden1.linear).values.abs().unique().tolist() == [0.5]
+    assert scheme.quantized(model.hidden1.layer).values.abs().unique().tolist() == [0.5]
     assert scheme.description()["estimators"]["weights"]["name"] == "identity"
 
 

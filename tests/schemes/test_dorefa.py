@@ -68,7 +68,7 @@ def test_bits_follow_the_options():
 
 def test_first_and_last_layers_stay_real_and_relu_feeds_the_last():
     model = MLP(6, 3, 8, 2, scheme=schemes.get("dorefa"))
-    assert [block.linear.binarized for block in model.children()] == [False, True, False]
+    assert [block.layer.binarized for block in model.children()] == [False, True, False]
     assert model.hidden1.activation.scheme.key == "dorefa"
     assert model.hidden2.activation.scheme.key == "full_precision"
-    assert model.hidden2.linear.input_step == 1 / 3
+    assert model.hidden2.layer.input_step == 1 / 3

@@ -153,7 +153,7 @@ def test_evaluation_draws_nothing_and_changes_nothing(scheme):
 
 @every
 def test_clips_latent_weights_after_the_step_and_nothing_else(scheme):
-    model = MLP(16, 3, 8, 2, batch_norm=True, first_and_last="binarized", scheme=scheme)
+    model = MLP(16, 3, 8, 2, batch_norm="on", first_and_last="binarized", scheme=scheme)
     layers = binarized_layers(model)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -171,7 +171,7 @@ def test_clips_latent_weights_after_the_step_and_nothing_else(scheme):
 
 @every
 def test_biases_are_never_clipped(scheme):
-    model = MLP(16, 3, 8, 2, batch_norm=False, first_and_last="binarized", scheme=scheme)
+    model = MLP(16, 3, 8, 2, batch_norm="off", first_and_last="binarized", scheme=scheme)
     with torch.no_grad():
         for layer in binarized_layers(model).values():
             layer.bias.fill_(5.0)

@@ -130,9 +130,9 @@ def test_the_scale_uses_adams_second_moment_of_the_step_before(name):
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
         after_step(model, optimizer)
-    layer = model.hidden2.linear
+    layer = model.hidden2.layer
     assert torch.equal(layer.second_moment, optimizer.state[layer.weight]["exp_avg_sq"])
-    assert "hidden2.linear.second_moment" in model.state_dict()
+    assert "hidden2.layer.second_moment" in model.state_dict()
 
 
 def test_an_optimizer_without_a_second_moment_is_refused():

@@ -82,12 +82,12 @@ def test_centring_takes_the_mean_of_each_channel_away_before_the_clip():
 
 def test_first_and_last_layers_stay_real():
     model = MLP(6, 3, 8, 3, scheme=schemes.get("xnor_net"))
-    assert [block.linear.binarized for block in model.children()] == [False, True, True, False]
+    assert [block.layer.binarized for block in model.children()] == [False, True, True, False]
     optimizer = torch.optim.Adam(model.parameters())
     with torch.no_grad():
-        model.hidden1.linear.weight.fill_(3.0)
+        model.hidden1.layer.weight.fill_(3.0)
     after_step(model, optimizer)
-    assert model.hidden1.linear.weight.min() == 3.0
+    assert model.hidden1.layer.weight.min() == 3.0
 
 
 def test_input_scale_is_the_mean_absolute_input_of_each_sample():
@@ -102,9 +102,9 @@ def test_input_scale_is_the_mean_absolute_input_of_each_sample():
 def test_input_scale_in_a_network_evaluates_as_it_trains():
     """The inputs are no longer integers, and the layer does not treat them as such."""
     model = MLP(6, 3, 8, 3, scheme=schemes.get("xnor_net", input_scale=True))
-    assert model.hidden2.linear.input_step is None
+    assert model.hidden2.layer.input_step is None
     x = torch.randn(20, 6, generator=generator())
     inside = model.hidden1(x)
-    trained = model.hidden2.linear(inside)
+    trained = model.hidden2.layer(inside)
     model.eval()
-    assert torch.allclose(model.hidden2.linear(inside), trained, atol=1e-6)
+    assert torch.allclose(model.hidden2.layer(inside), trained, atol=1e-6)

@@ -10,7 +10,7 @@ TOY = {"task": {"name": "moons"}, "network": {"name": "mlp", "width": 16, "depth
 def test_names_and_defaults_are_completed():
     comparison = Comparison(task="moons", schemes=["full_precision", "lab"], seeds=2)
     assert comparison.seeds == [0, 1]
-    assert comparison.network["batch_norm"] is True
+    assert comparison.network["batch_norm"] == "on"
     assert comparison.schemes[1] == {"name": "lab", "granularity": "layer", "epsilon": 1e-8}
     assert "noise" in comparison.task
 

@@ -104,7 +104,7 @@ def test_what_is_recorded(eight):
 
 def test_recorded_bits_and_flips_are_those_of_the_weights(eight):
     run = eight.run("bnn")
-    weight = eight.model("bnn").hidden2.linear.weight
+    weight = eight.model("bnn").hidden2.layer.weight
     rows, columns = run.arrays()["bits_shape/hidden2"]
     bits = {
         step: np.unpackbits(run.arrays(step)["bits/hidden2"], count=rows * columns)
@@ -198,7 +198,7 @@ def test_an_infinite_step_size_diverges_without_an_exception(tmp_path):
         schemes=["full_precision"],
         steps=400,
         lr=10.0,
-        network={"name": "mlp", "width": 12, "depth": 8, "batch_norm": False},
+        network={"name": "mlp", "width": 12, "depth": 8, "batch_norm": "off"},
     )
     assert log.runs[0].end["state"] in ("diverged", "done")
 

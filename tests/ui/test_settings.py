@@ -68,7 +68,7 @@ def test_changes_are_told_apart_from_what_acts_at_once(settings):
     settings.set("steps", "2000")
     assert settings.changes() == []
     settings.set("network.width", "64")
-    settings.set("network.batch_norm", False)
+    settings.set("network.batch_norm", "off")
     settings.choose("bnn", True)
     assert settings.changes() == ["width 128 → 64", "batch norm on → off", "schemes"]
     assert settings.comparison().lr == 0.01
