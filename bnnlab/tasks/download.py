@@ -27,8 +27,16 @@ class Remote(NamedTuple):
 
 
 def cache(folder: str) -> Path:
-    """Where what was downloaded of a data set, or computed from it, is kept."""
-    return Path(pooch.os_cache("bnnlab")) / folder
+    """Return the folder where what was downloaded of a data set, or computed from it, is kept.
+
+    Raises TaskUnavailable when there can be none.
+    """
+    place = Path(pooch.os_cache("bnnlab")) / folder
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TaskUnavailable(f"{place} cannot be made ({error.strerror})") from None
+    return place
 
 
 def obtain(
@@ -61,7 +69,6 @@ def obtain(
 
 def _cached(remote: Remote, read: Callable[[Path], Found], progress: Progress | None) -> Found:
     folder = cache(remote.folder)
-    folder.mkdir(parents=True, exist_ok=True)
     place = folder / remote.file
     with FileLock(f"{place}.lock"):  # trainers that start together download once
         if place.is_file():

@@ -4,9 +4,6 @@ import gzip
 import hashlib
 import os
 import struct
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -20,29 +17,10 @@ PART = mnist.Part("small.gz", hashlib.sha256(PAYLOAD).hexdigest(), IMAGES.shape)
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.delenv("BNNLAB_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return download.cache("mnist")
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture
-def served(tmp_path, monkeypatch):
-    """A mirror of our own, behind one that is not there."""
-    root = tmp_path / "served"
-    root.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    here = f"http://127.0.0.1:{server.server_port}/"
-    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/", here))
-    yield root
-    server.shutdown()
-    server.server_close()
+def mirror(served, monkeypatch):
+    root, mirrors = served
+    monkeypatch.setattr(mnist, "MIRRORS", mirrors)
+    return root
 
 
 def test_a_folder_that_holds_it(tmp_path, monkeypatch):
@@ -54,29 +32,34 @@ def test_a_folder_that_holds_it(tmp_path, monkeypatch):
     assert np.array_equal(mnist.read_part(PART), IMAGES)
 
 
-def test_it_is_downloaded_once_with_progress(cache, served):
-    (served / "small.gz").write_bytes(gzip.compress(PAYLOAD))
+def test_it_is_downloaded_once_with_progress(cache, mirror):
+    (mirror / "small.gz").write_bytes(gzip.compress(PAYLOAD))
     told = []
     assert np.array_equal(mnist.read_part(PART, lambda *done: told.append(done)), IMAGES)
-    size = (served / "small.gz").stat().st_size
+    size = (mirror / "small.gz").stat().st_size
     assert told[-1] == (size, size)
-    (served / "small.gz").unlink()
+    (mirror / "small.gz").unlink()
     assert np.array_equal(mnist.read_part(PART), IMAGES)
 
 
-def test_a_task_is_fetched_before_it_is_loaded(cache, served, monkeypatch):
+def test_a_task_is_fetched_before_it_is_loaded(cache, mirror, monkeypatch):
     monkeypatch.setattr(mnist, "PARTS", {"train_images": PART})
-    (served / "small.gz").write_bytes(gzip.compress(PAYLOAD))
+    (mirror / "small.gz").write_bytes(gzip.compress(PAYLOAD))
     told = []
     tasks.get("mnist").fetch(lambda *done: told.append(done))
-    assert (cache / "small.gz").is_file() and told
+    assert (download.cache("mnist") / "small.gz").is_file() and told
     tasks.get("digits").fetch(lambda *done: pytest.fail("nothing to download"))
 
 
-def test_a_damaged_cache_is_fetched_again(cache, served):
-    cache.mkdir(parents=True)
-    (cache / "small.gz").write_bytes(gzip.compress(PAYLOAD)[:-12])
-    (served / "small.gz").write_bytes(gzip.compress(PAYLOAD))
+def test_a_cache_that_cannot_be_is_refused(cache, tmp_path):
+    (tmp_path / "cache").write_text("not a folder")
+    with pytest.raises(TaskUnavailable, match="cannot be made"):
+        mnist.read_part(PART)
+
+
+def test_a_damaged_cache_is_fetched_again(cache, mirror):
+    (download.cache("mnist") / "small.gz").write_bytes(gzip.compress(PAYLOAD)[:-12])
+    (mirror / "small.gz").write_bytes(gzip.compress(PAYLOAD))
     assert np.array_equal(mnist.read_part(PART), IMAGES)
 
 

@@ -10,7 +10,7 @@ LOCAL = ["digits", *TOYS]
 
 
 def test_names():
-    assert tasks.names() == ["digits", "mnist", "text", *TOYS]
+    assert tasks.names() == ["digits", "mnist", "cifar10", "svhn", "text", *TOYS]
 
 
 @pytest.mark.parametrize("name", tasks.names())
