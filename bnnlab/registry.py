@@ -35,8 +35,10 @@ def discover(package: ModuleType, base: type[Kind]) -> list[type[Kind]]:
 
 
 def option_names(kind: type[param.Parameterized] | param.Parameterized) -> list[str]:
-    """Name the options of a class or an object: its parameters without param's own."""
-    return [name for name in kind.param if name != "name"]
+    """Name the options of a class or an object, its own before those it inherits."""
+    owner = kind if isinstance(kind, type) else type(kind)
+    found = (name for base in owner.__mro__ for name in vars(base) if name in kind.param)
+    return [name for name in dict.fromkeys(found) if name != "name"]
 
 
 def options(chosen: param.Parameterized) -> dict[str, Any]:

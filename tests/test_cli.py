@@ -116,7 +116,7 @@ def test_options_reach_the_comparison(tmp_path):
     result = invoke(
         "compare", "--task", "spirals:noise=0.05,samples=400", "--schemes", "bwn",
         "--scheme", "dorefa:activation_bits=4", "--scheme", "lab:granularity=channel",
-        "--no-batch-norm", "--depth", 3, "--width", 6, "--first-and-last", "binarized",
+        "--batch-norm", "off", "--depth", 3, "--width", 6, "--first-and-last", "binarized",
         "--loss", "cross_entropy", "--lr", 0.01, "--batch-size", 16, "--steps", 2,
         "--seeds", "4,", "--processes", 1, "--out", out,
     )  # fmt: skip
@@ -147,7 +147,7 @@ def test_options_reach_the_comparison(tmp_path):
         ("compare --seeds 65 --schemes bnn --out X", ["65 runs", "64"]),
         ("compare --schemes bn,lab --out X", ["'bn'", "bnn"]),
         ("compare --scheme lab:foo=1 --out X", ["'foo'", "granularity"]),
-        ("compare --network vgg --out X", ["'vgg'", "mlp"]),
+        ("compare --network alexnet --out X", ["'alexnet'", "mlp"]),
         ("compare --loss hinge --out X", ["'hinge'", "squared_hinge"]),
         ("compare --nope --out X", ["--nope"]),
         ("compare", ["--out"]),

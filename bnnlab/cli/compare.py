@@ -37,24 +37,42 @@ def _network_options() -> list[click.Option]:
     from bnnlab.nn import networks
     from bnnlab.registry import option_names
 
-    kinds = map(networks.parameters_of, networks.names())
-    found = {name: kind.param[name] for kind in kinds for name in option_names(kind)}
-    return [_option(parameter, name) for name, parameter in found.items()]
+    found: dict[str, dict[str, Any]] = {}  # by option, the parameter of each network that has it
+    for network in networks.names():
+        kind = networks.parameters_of(network)
+        for name in option_names(kind):
+            found.setdefault(name, {})[network] = kind.param[name]
+    return [_network_option(name, owners) for name, owners in found.items()]
+
+
+def _network_option(name: str, owners: dict[str, Any]) -> click.Option:
+    """One option for all networks that have it, though they may mean different things."""
+    meanings: dict[tuple[str, Any], list[str]] = {}  # and the networks they hold for
+    for network, parameter in owners.items():
+        meanings.setdefault((parameter.doc, parameter.default), []).append(network)
+    if len(meanings) == 1:
+        ((about, default),) = meanings
+        return _flag(name, _kind(next(iter(owners.values()))), about, str(default))
+    about = " ".join(f"{', '.join(of)}: {doc}" for (doc, _), of in meanings.items())
+    default = ", ".join(f"{value} for {' and '.join(of)}" for (_, value), of in meanings.items())
+    return _flag(name, _kind(next(iter(owners.values()))), about, default)
+
+
+def _kind(parameter: Any) -> Any:
+    kinds: dict[type, Any] = {param.Integer: int, param.Number: float}
+    if isinstance(parameter, param.Selector):
+        return click.Choice(parameter.objects)
+    return kinds[type(parameter)]
 
 
 def _option(parameter: Any, name: str) -> click.Option:
+    return _flag(name, _kind(parameter), parameter.doc or "", str(parameter.default))
+
+
+def _flag(name: str, kind: Any, about: str, default: str) -> click.Option:
+    about = " ".join(about.split()).rstrip(".")
     flag = "--" + name.replace("_", "-")
-    kinds: dict[type, Any] = {param.Integer: int, param.Number: float}
-    if isinstance(parameter, param.Boolean):
-        flag, kind = f"{flag}/--no-{flag[2:]}", None
-    elif isinstance(parameter, param.Selector):
-        kind = click.Choice(parameter.objects)
-    else:
-        kind = kinds[type(parameter)]
-    about = " ".join((parameter.doc or "").split()).rstrip(".")
-    return click.Option(
-        [flag], type=kind, default=None, help=f"{about}.  [default: {parameter.default}]"
-    )
+    return click.Option([flag], type=kind, default=None, help=f"{about}.  [default: {default}]")
 
 
 @click.command(cls=_Compare)
@@ -69,7 +87,11 @@ def _option(parameter: Any, name: str) -> click.Option:
     metavar="TASK[:OPTION=VALUE,...]",
     help="What is learnt; `bnnlab tasks` lists them.  [default: digits]",
 )
-@click.option("--network", metavar="NETWORK", help="The network.  [default: mlp]")
+@click.option(
+    "--network",
+    metavar="NETWORK[:OPTION=VALUE,...]",
+    help="What learns it: mlp, lenet, vgg, lstm.  [default: the one that suits the task]",
+)
 @click.option(
     "--schemes",
     metavar="NAME,...|all",
@@ -100,7 +122,9 @@ def command(out, processes, **given: Any) -> None:
 
     \b
     bnnlab compare --task digits --schemes all --steps 300 --seeds 2 --out digits.bnnlab
-    bnnlab compare --task moons:noise=0.2 --schemes bwn,lab --no-batch-norm --out moons.bnnlab
+    bnnlab compare --task moons:noise=0.2 --schemes bwn,lab --batch-norm off --out moons.bnnlab
+    bnnlab compare --task text:length=100 --schemes binary_connect,lab --out text.bnnlab
+    bnnlab compare --task mnist --network vgg:width_factor=0.25 --schemes bnn,lab2 --out vgg.bnnlab
     bnnlab compare --scheme dorefa:activation_bits=2 --scheme lab:granularity=channel --out k.bnnlab
     bnnlab compare --out digits.bnnlab --steps 600
     """
@@ -131,9 +155,14 @@ def _described(given: dict[str, Any]) -> Any:
 
     network = {option.name: given.pop(option.name) for option in _network_options()
                if option.name in given}  # fmt: skip
-    spec: dict[str, Any] = {"network": {"name": given.pop("network", "mlp"), **network}}
+    spec: dict[str, Any] = {}
     if "task" in given:
         spec["task"] = parse_spec(given.pop("task"))
+    if "network" in given:
+        spec["network"] = {**parse_spec(given.pop("network")), **network}
+    elif network:
+        suited = bnnlab.tasks.get(**spec.get("task", {"name": "digits"})).network
+        spec["network"] = {"name": suited, **network}
     names = given.pop("schemes", None)
     specs = [parse_spec(text) for text in given.pop("specs", ())]
     if names == "all":

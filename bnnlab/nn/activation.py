@@ -15,9 +15,7 @@ class Activation(nn.Module):
         generator: where a stochastic scheme draws from.
     """
 
-    def __init__(
-        self, scheme: Scheme, channels: int, generator: torch.Generator | None = None
-    ):
+    def __init__(self, scheme: Scheme, channels: int, generator: torch.Generator | None = None):
         super().__init__()
         self.scheme, self.generator = scheme, generator
         scheme.attach_activation(self, channels)

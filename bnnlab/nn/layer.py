@@ -61,7 +61,9 @@ class BinarizedLayer(nn.Module):
         """Bits of an input; 32 where inputs are real."""
         if self.input_step is None:
             return 32
-        codes = self.scheme.activation_codes if self.fed == "activation" else self.scheme.input_codes
+        codes = (
+            self.scheme.activation_codes if self.fed == "activation" else self.scheme.input_codes
+        )
         return (len(codes) - 1).bit_length()
 
     @property

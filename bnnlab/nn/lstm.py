@@ -108,5 +108,3 @@ class BinarizedLSTM(nn.Module):
     def extra_repr(self) -> str:
         """What `print(model)` says of the layer."""
         return f"hidden={self.hidden}"
-
-

@@ -1,8 +1,8 @@
 """What was changed while a comparison ran: lines of `changes.jsonl`.
 
-    {"at": 120, "lr": 0.001}                                      the step size from a step on
-    {"at": 120, "lane": "dorefa", "options": {"weight_bits": 2}}  options of a lane's scheme
-    {"steps": 2000}                                               how many steps each run makes
+{"at": 120, "lr": 0.001}                                      the step size from a step on
+{"at": 120, "lane": "dorefa", "options": {"weight_bits": 2}}  options of a lane's scheme
+{"steps": 2000}                                               how many steps each run makes
 """
 
 from typing import Any

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnnlab import schemes
 from bnnlab.ui.cards import card_of, lead
+from bnnlab.ui.settings import acts_at_once
 
 if TYPE_CHECKING:
     from bnnlab.ui.page import Page
@@ -87,15 +88,18 @@ def speed(page: "Page", message: Message) -> None:
 
 
 def set_(page: "Page", message: Message) -> None:
-    """Take what was typed into a field; the step size and the number of steps act at once."""
+    """Take what was typed into a field; some settings act at once."""
     key, typed = str(message.get("key")), message.get("value")
+    conductor, log = page.session.conductor, page.session.log
     try:
         value = page.settings.set(key, typed)
-        if value is not None and page.session.conductor is not None:
-            if key == "lr":
-                page.session.conductor.set(lr=value)
-            elif key == "steps":
-                page.session.conductor.set(steps=value)
+        if value is not None and conductor is not None and log is not None and acts_at_once(key):
+            if key.startswith("scheme."):
+                _, name, option = key.split(".")
+                lanes = {run.lane for run in log.runs if run.scheme == name}
+                conductor.set(options={lane: {option: value} for lane in lanes})
+            else:
+                conductor.set(**{key: value})
     except ValueError as error:
         page.settings.messages[key] = str(error)
         page.settings.typed[key] = str(typed)
@@ -112,7 +116,11 @@ def scheme(page: "Page", message: Message) -> None:
 def restart(page: "Page", message: Message) -> None:
     """Begin anew with the settings as they stand."""
     if not page.waiting:
-        comparison = page.settings.comparison()
+        try:
+            comparison = page.settings.comparison()
+        except ValueError as error:
+            page.say(str(error), "bad")
+            return
         page.later("Starting", lambda: page.session.begin(comparison, play=True), page.began)
 
 

@@ -191,6 +191,9 @@ class Page:
         self.settings.load(comparison)
         if self.session.lr is not None:
             self.settings.set("lr", self.session.lr)
+        for run in log.runs:
+            for name, value in log.changes.options(run.lane, log.steps).items():
+                self.settings.set(f"scheme.{run.scheme}.{name}", value)
         self.say("")
         self.views.look_at(log)
         self.bench.lanes = [

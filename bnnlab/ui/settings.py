@@ -3,6 +3,7 @@
 A value that is refused stays beside its field with the reason; the last good one holds.
 """
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import param
@@ -10,11 +11,12 @@ import param
 from bnnlab import schemes, tasks
 from bnnlab.figures.theme import resolve
 from bnnlab.nn import networks
+from bnnlab.registry import option_names
 from bnnlab.training.comparison import SETTINGS, Comparison
 
-# These act on the training in progress; everything else needs a restart.
 LIVE = ("lr", "steps")
 _SEEDS = 16
+_FILES = 200  # of the folder, to choose among
 
 _LABELS = {
     "lr": "Step size",
@@ -49,20 +51,42 @@ class Field(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """How it is entered: "switch", "select", "integer" or "number"."""
+        """How it is entered: "switch", "select", "integer", "number" or "words"."""
         if isinstance(self.parameter, param.Boolean):
             return "switch"
-        if isinstance(self.parameter, param.Selector):
+        if isinstance(self.parameter, param.Selector) or self._names_a_file:
             return "select"
+        if isinstance(self.parameter, param.String):
+            return "words"
         return "integer" if isinstance(self.parameter, param.Integer) else "number"
+
+    @property
+    def _names_a_file(self) -> bool:
+        return isinstance(self.parameter, param.String) and self.parameter.name == "path"
+
+    @property
+    def choices(self) -> list[Any]:
+        """The values that may be chosen.
+
+        What a page names never becomes a path: a file is one of those that lie in the folder the
+        program was started in.
+        """
+        if not self._names_a_file:
+            return list(self.parameter.objects)
+        files = sorted(path.name for path in Path().iterdir() if path.is_file())
+        return ["", *(name for name in files if not name.startswith("."))][: _FILES + 1]
 
     @property
     def allowed(self) -> str:
         """What may be entered, in words."""
         if self.kind == "switch":
             return "On or off."
+        if self._names_a_file:
+            return f"A file of the folder bnnlab was started in, {Path().resolve()}."
         if self.kind == "select":
             return f"One of {', '.join(map(str, self.parameter.objects))}."
+        if self.kind == "words":
+            return "Enter a name."
         what = "a whole number" if self.kind == "integer" else "a number"
         low, high = self.parameter.bounds or (None, None)
         above = "from" if self.parameter.inclusive_bounds[0] else "above"
@@ -78,10 +102,12 @@ class Field(NamedTuple):
         if self.kind == "switch":
             return bool(typed)
         if self.kind == "select":
-            chosen = [value for value in self.parameter.objects if str(value) == str(typed)]
+            chosen = [value for value in self.choices if str(value) == str(typed)]
             if not chosen:
                 raise ValueError(self.allowed)
             return chosen[0]
+        if self.kind == "words":
+            return str(typed).strip()
         try:
             text = str(typed).strip().replace(",", "")
             value = int(text) if self.kind == "integer" else float(text)
@@ -106,11 +132,20 @@ class Field(NamedTuple):
             "kind": self.kind,
             "help": (self.parameter.doc or "").strip(),
             "allowed": self.allowed,
-            "live": self.key in LIVE,
-            "choices": [[str(value), _words(value)] for value in self.parameter.objects]
-            if self.kind == "select"
-            else [],
+            "live": acts_at_once(self.key),
+            "choices": self._shown_choices() if self.kind == "select" else [],
         }
+
+    def _shown_choices(self) -> list[list[str]]:
+        if self._names_a_file:
+            return [[name, name or "choose a file"] for name in self.choices]
+        return [[str(value), _words(value)] for value in self.choices]
+
+
+def acts_at_once(key: str) -> bool:
+    """Whether a setting acts on the training in progress; everything else needs a restart."""
+    owner, *rest = key.split(".")
+    return key in LIVE or (owner == "scheme" and rest[1] in schemes.kinds()[rest[0]].live)
 
 
 def _words(value: object) -> str:
@@ -120,8 +155,8 @@ def _words(value: object) -> str:
 def _fields(owner: Any, prefix: str = "") -> list[Field]:
     return [
         Field(prefix + name, owner.param[name], _label(name, owner.param[name]))
-        for name in owner.param
-        if name != "name" and (owner.param[name].precedence or 0) >= 0
+        for name in option_names(owner)
+        if (owner.param[name].precedence or 0) >= 0
     ]
 
 
@@ -168,8 +203,9 @@ class Settings:
                 self._values[f"{prefix}.{name}"] = value
 
     def _layout(self) -> list[dict[str, Any]]:
-        task = tasks.get(self._values["task"])
+        task = tasks.get(self._values["task"], **self._options("task"))
         choice = param.Selector(objects=list(tasks.names()), doc="What is learnt.")
+        suited = param.Selector(objects=networks.taking(task.kind), doc="What learns it.")
         rest = {field.key: field for field in _fields(Comparison)}
         training = [rest.pop(key) for key in ("lr", "batch_size", "steps", "loss")]
         return [
@@ -180,7 +216,10 @@ class Settings:
             },
             {
                 "title": "Network",
-                "fields": _fields(networks.parameters_of(self._values["network"]), "network."),
+                "fields": [
+                    Field("network", suited, "Network"),
+                    *_fields(networks.parameters_of(self._values["network"]), "network."),
+                ],
             },
             {"title": "Schemes", "key": "schemes"},
             {"title": "Training", "fields": [*training, *_fields(_Seeds)]},
@@ -204,20 +243,41 @@ class Settings:
         try:
             self._values[key] = field.parse(typed)
             if key == "task":
-                self._take_task(self._values["task"])
+                self._take_task(before["task"])
+            elif key == "network":
+                self._take("network", networks.complete({"name": self._values["network"]}))
             self.comparison()
         except ValueError as error:
-            self._values = before
             self.messages[key] = str(error)
+            if key.startswith("task"):
+                self._untouched = False  # what is missing can only be chosen with it in place
+                return None
+            self._values = before
             self.typed[key] = typed if isinstance(typed, (str, bool)) else str(typed)
             return None
-        self._untouched = self._untouched and key in LIVE
+        if key.startswith("task"):  # what one of its options lacked, another gave
+            self.messages = {k: said for k, said in self.messages.items() if k[:4] != "task"}
+        self._untouched = self._untouched and acts_at_once(key)
         return self._values[key]
 
-    def _take_task(self, name: str) -> None:
-        for key in [key for key in self._values if key.startswith("task.")]:
+    def _take(self, part: str, options: dict) -> None:
+        """Put a task's or network's options in the place of the former's."""
+        for key in [key for key in self._values if key.startswith(f"{part}.")]:
             del self._values[key]
-        self._put("task", tasks.get(name).options())
+        self._put(part, options)
+
+    def _take_task(self, former: str) -> None:
+        """Bring a task's options; its network if the present one does not suit, its loss and step
+        size if the former task's were left as they were.
+        """
+        task, before = tasks.get(self._values["task"]), tasks.kinds()[former]
+        self._take("task", task.options())
+        if self._values["network"] not in networks.taking(task.kind):
+            self._values["network"] = task.network
+            self._take("network", networks.complete({"name": task.network}))
+        for name in ("loss", "lr"):
+            if self._values[name] == getattr(before, name):
+                self._values[name] = getattr(task, name)
 
     def choose(self, name: str, on: bool) -> None:
         """Add a scheme to the comparison or take it out; the last one stays."""
@@ -261,13 +321,18 @@ class Settings:
         """What differs from the comparison in progress and needs a restart, in words."""
         if self._untouched:
             return []
-        here, there = self.comparison().to_dict(), self._running
+        try:
+            here = self.comparison().to_dict()
+        except ValueError:
+            return []  # a message says what is missing
+        there = self._running
         changes = []
         for key in here:
             if key in LIVE or here[key] == there[key]:
                 continue
             if key == "schemes":
-                changes.append("schemes")
+                if _without_live(here[key]) != _without_live(there[key]):
+                    changes.append("schemes")
             elif isinstance(here[key], dict) and here[key]["name"] == there[key]["name"]:
                 changes += [
                     f"{_words(option)} {_value(there[key][option])} → {_value(here[key][option])}"
@@ -318,6 +383,18 @@ def look(description: dict[str, Any]) -> dict[str, str]:
         "dash": description["dash"],
         "marker": description["marker"],
     }
+
+
+def _without_live(specs: list[dict]) -> list[dict]:
+    """Schemes with their options, but for those that act at once."""
+    return [
+        {
+            key: value
+            for key, value in spec.items()
+            if not acts_at_once(f"scheme.{spec['name']}.{key}")
+        }
+        for spec in specs
+    ]
 
 
 def _value(value: object) -> str:

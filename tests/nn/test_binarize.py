@@ -105,10 +105,13 @@ def test_layers_inside_other_modules():
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(2, 2)), "0 is a Conv2d; only nn.Linear"),
-        (nn.LSTM(2, 3), "the module is a LSTM"),
+        (nn.Sequential(nn.Conv1d(1, 2, 3), nn.Linear(2, 2)), "0 is a Conv1d; only nn.Linear"),
+        (nn.Conv2d(2, 4, 3, groups=2), "grouped and dilated convolutions cannot"),
+        (nn.Conv2d(2, 4, 3, padding="same"), "padded with a given number of zeros"),
+        (nn.LSTM(2, 3, num_layers=2), "one layer, one direction"),
+        (nn.GRU(2, 3), "the module is a GRU"),
         (nn.MultiheadAttention(4, 2), "the module is a MultiheadAttention"),
-        (nn.Sequential(nn.ReLU()), "Sequential holds no nn.Linear layer"),
+        (nn.Sequential(nn.ReLU()), "Sequential holds no nn.Linear, nn.Conv2d or"),
     ],
 )
 def test_what_cannot_be_binarized_is_refused_and_left_alone(module, message):
@@ -138,3 +141,49 @@ def test_keeps_mode_and_precision():
     assert not any(module.training for module in model.modules())
     assert model[4].second_moment.dtype == torch.float64
     assert model(torch.zeros(2, 6, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_convolutions_with_their_strides_and_paddings():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 8, (1, 3), padding=(0, 1), bias=False),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 4 * 4, 5),
+    )
+    x = torch.randn(2, 3, 16, 16)
+    expected = model.eval()(x)
+    weights = [model[0].weight, model[4].weight, model[7].weight]
+    plain = bnnlab.binarize(copy.deepcopy(model), "full_precision")
+    assert torch.allclose(plain(x), expected, atol=1e-6)
+    binary = bnnlab.binarize(model, "bnn")
+    layers = list(binarized_layers(binary).values())
+    assert [type(layer).__name__ for layer in layers] == [
+        "BinarizedConv2d",
+        "BinarizedConv2d",
+        "BinarizedLinear",
+    ]
+    assert all(layer.weight is w for layer, w in zip(layers, weights, strict=True))
+    assert [layer.input_step for layer in layers] == [None, 1.0, 1.0]
+    assert binary(x).shape == (2, 5)
+
+
+def test_an_lstm_keeps_its_interface():
+    torch.manual_seed(0)
+    for batch_first in (False, True):
+        lstm = nn.LSTM(5, 7, batch_first=batch_first)
+        x = torch.randn(4, 6, 5)
+        out, (h, c) = lstm(x)
+        weight = lstm.weight_hh_l0
+        swapped = bnnlab.binarize(lstm, "full_precision")
+        again, (h2, c2) = swapped(x)
+        assert swapped.recurrent.weight is weight
+        for given, expected in ((again, out), (h2, h), (c2, c)):
+            assert given.shape == expected.shape
+            assert torch.allclose(given, expected, atol=1e-6)
+        more, _ = swapped(x, (h2, c2))
+        assert not torch.allclose(more, again)

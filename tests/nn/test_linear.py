@@ -140,4 +140,4 @@ def test_state_goes_through_a_state_dict():
 def test_prints_what_it_is():
     scheme = schemes.get("lab")
     assert "lab(granularity='layer'" in repr(layer_of(scheme, 6, 4))
-    assert "lab(granularity='layer'" in repr(Activation(scheme))
+    assert "lab(granularity='layer'" in repr(Activation(scheme, 4))

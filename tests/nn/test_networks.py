@@ -97,7 +97,7 @@ def test_a_network_is_built_from_a_spec():
     spec = {"name": "mlp", "width": 7, "depth": 1, "batch_norm": "off"}
     model = networks.build(spec, 3, 2, schemes.get("lab"), generator(1))
     assert isinstance(model, MLP)
-    same = MLP(3, 2, 7, 1, False, scheme=schemes.get("lab"), generator=generator(1))
+    same = MLP(3, 2, 7, 1, batch_norm="off", scheme=schemes.get("lab"), generator=generator(1))
     assert torch.equal(model.hidden1.layer.weight, same.hidden1.layer.weight)
     assert model.hidden1.layer.out_features == 7 and model.output.layer.bias is not None
 
@@ -125,6 +125,6 @@ def test_bad_specs_are_refused(spec, message):
 
 def test_options_carry_bounds_and_help():
     options = networks.parameters_of("mlp")
-    assert networks.names() == ["mlp"]
+    assert networks.names() == ["mlp", "lenet", "vgg", "lstm"]
     assert options.param.width.bounds == (1, 4096) and options.param.depth.bounds == (1, 8)
     assert all(options.param[name].doc for name in networks.complete({}) if name != "name")

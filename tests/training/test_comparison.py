@@ -52,7 +52,7 @@ def test_plain_data_round_trip():
         ({"network": {"name": "mlp", "width": 4096, "depth": 8}}, ["weights", "allowed"]),
         (
             {"network": {"name": "mlp", "depth": 1}, "schemes": ["xnor_net"]},
-            ["xnor_net", "depth 2", "binarized"],
+            ["xnor_net", "make it deeper", "binarized"],
         ),
     ],
 )

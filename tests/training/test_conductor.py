@@ -91,7 +91,7 @@ def test_a_step_size_set_while_it_runs_is_kept_and_reproduced(tmp_path):
         wait_for(lambda: conductor.status().state == "finished")
         with pytest.raises(ValueError, match="lr is -1"):
             conductor.set(lr=-1)
-    [change] = log.changes
+    [change] = log.changes.lines
     assert change["lr"] == 0.05 and change["at"] > 40
     again = create(tmp_path / "b", schemes=["bnn", "lab"], steps=400)
     files.append_line(again.path / "changes.jsonl", change)

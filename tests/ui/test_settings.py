@@ -60,7 +60,7 @@ def test_a_bad_value_is_refused_with_the_range_and_the_good_one_holds(
 def test_what_only_fits_together_is_refused_too(settings):
     settings.choose("xnor_net", True)
     assert settings.set("network.depth", "1") is None
-    assert "depth" in settings.messages["network.depth"]
+    assert "make it deeper" in settings.messages["network.depth"]
 
 
 def test_changes_are_told_apart_from_what_acts_at_once(settings):

@@ -1,4 +1,7 @@
-"""The bits: a window of each layer's signs, and which flipped since the last look."""
+"""The bits: a window of each layer's signs, and which flipped since the last look.
+
+A convolution's weights are laid out with a row for each output channel.
+"""
 
 import numpy as np
 
@@ -6,7 +9,7 @@ WINDOW = 128
 
 
 def _packed(bits):
-    window = bits[:WINDOW, :WINDOW].numpy()
+    window = bits.flatten(1)[:WINDOW, :WINDOW].numpy()
     return np.packbits(window), np.array(window.shape, dtype=np.int32)
 
 

@@ -18,7 +18,7 @@ function formPart(send) {
       return h("select", { ...described, onchange: (e) => commit(field.key, e.target.value) }, options)
     }
     return h("input", {
-      ...described, type: "text", inputmode: field.kind === "integer" ? "numeric" : "decimal",
+      ...described, type: "text", inputmode: { integer: "numeric", number: "decimal" }[field.kind] || "text",
       autocomplete: "off", spellcheck: "false",
       onchange: (e) => commit(field.key, e.target.value),
       onkeydown: (e) => nudge(e, field),
@@ -29,7 +29,7 @@ function formPart(send) {
   function nudge(event, field) {
     const way = { ArrowUp: 1, ArrowDown: -1 }[event.key]
     const value = Number(event.target.value)
-    if (!way || !Number.isFinite(value)) return
+    if (!way || field.kind === "words" || !Number.isFinite(value)) return
     event.preventDefault()
     const next = field.kind === "integer" ? value + way : Number((value * 1.1 ** way).toPrecision(3))
     event.target.value = String(next)
