@@ -1,13 +1,11 @@
 """LAB: loss-aware binarization, scaled by the curvature of the loss (ICLR 2017)."""
 
-import param
-import torch
-
-from bnnlab.schemes.base import Quantized, Scheme, granularity_parameter, scale_dimensions
+from bnnlab.schemes.base import Quantized, granularity_parameter, scale_dimensions
+from bnnlab.schemes.curvature import Curved
 from bnnlab.schemes.estimators import hard_tanh, identity, sign
 
 
-class LAB(Scheme):
+class LAB(Curved):
     r"""Loss-aware binarization of the weights.
 
     It minimizes a second-order model of the loss, with a diagonal curvature d, over
@@ -19,7 +17,9 @@ class LAB(Scheme):
     divides by: $d = \sqrt{v} + \epsilon$, v the second moment of the gradient with respect to
     $\hat w$ *before* the step in progress (algorithm 1). v starts at zero, so d is constant in the
     first step and alpha is BWN's (remark 3.1). A positive factor on d cancels in alpha, so neither
-    the step size nor Adam's bias correction matters.
+    the step size nor Adam's bias correction matters. `curvature_from` takes d from elsewhere: the
+    true Hessian's diagonal, the empirical Fisher matrix, or a constant, which is BWN with one alpha
+    a layer to the last bit; see `bnnlab.schemes.curvature.Curved` for what each costs.
 
     Backward: the gradient with respect to $\hat w$ reaches w unchanged; the update is Adam's, then
     the latent weights are clipped to [-1, 1]. One alpha a layer. All layers are binarized.
@@ -27,9 +27,11 @@ class LAB(Scheme):
 
     Faithfulness: the paper mentions clipping only for recurrent networks; the authors' code clips
     all binarized weights, and so do we. The paper multiplies a layer's input by alpha, the code its
-    weights; the product is the same. Initial weights are those of all lanes (Glorot uniform; the
-    authors' code takes half that range), and the optimizer is torch's Adam, which adds epsilon
-    after bias correction where theirs adds it before.
+    weights; the product is the same. Their code has a second moment of its own beside Adam's, both
+    with 0.999; here Adam's is taken, and one of our own where the optimizer keeps none. Initial
+    weights are those of all lanes (Glorot uniform; the authors' code takes half that range), and
+    the optimizer is torch's Adam, which adds epsilon after bias correction where theirs adds it
+    before. The other sources of the curvature are not the authors'.
     """
 
     key = "lab"
@@ -49,22 +51,6 @@ class LAB(Scheme):
     weight_estimator = identity
 
     granularity = granularity_parameter("layer")
-    epsilon = param.Number(
-        default=1e-8,
-        bounds=(1e-12, 1.0),
-        constant=True,
-        doc="Added to the square root of the second moment; the larger, the closer to BWN.",
-    )
-
-    def attach(self, layer):
-        """Keep Adam's second moment beside the weights."""
-        layer.second_moment = torch.zeros_like(layer.weight, requires_grad=False)
-
-    def curvature(self, second_moment):
-        r"""The diagonal curvature $d = \sqrt{v} + \epsilon$, up to a positive factor."""
-        # The square root of 0 is many times slower than any other; epsilon hides the difference.
-        smallest = torch.finfo(second_moment.dtype).tiny
-        return second_moment.clamp_min(smallest).sqrt_().add_(self.epsilon)
 
     def quantize(self, w, second_moment=None, generator=None):
         """Signs times alpha; without a second moment, d is taken as constant: BWN's alpha."""
@@ -76,22 +62,6 @@ class LAB(Scheme):
             d = self.curvature(second_moment)
             scale = (d * size).sum(dimensions, keepdim=True) / d.sum(dimensions, keepdim=True)
         return Quantized(signs * scale, signs, scale)
-
-    def after_step(self, layer, optimizer):
-        """Take over Adam's second moment, for the next step's alpha, and clip.
-
-        Raises:
-            ValueError: the optimizer keeps no second moment.
-        """
-        super().after_step(layer, optimizer)
-        state = optimizer.state.get(layer.weight)
-        if state:  # empty as long as the weights have had no gradient
-            if "exp_avg_sq" not in state:
-                raise ValueError(
-                    f"{self.key} needs the second moment that Adam keeps ('exp_avg_sq'); "
-                    f"{type(optimizer).__name__} keeps {', '.join(map(repr, state))}"
-                )
-            layer.second_moment.copy_(state["exp_avg_sq"])
 
 
 class LAB2(LAB):
