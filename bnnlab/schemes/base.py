@@ -61,10 +61,11 @@ def learning_rate_parameter(default: str) -> Any:
     """The hyper-parameter that says whether a layer's step size is scaled by its size."""
     return param.Selector(
         default=default,
-        objects=["none", "glorot"],
+        objects=["none", "glorot", "glorot_squared"],
         constant=True,
         doc="Scale the step size of the binarized weights of each layer by 1 / sqrt(1.5 / "
-        "(inputs + outputs)), as the authors' code does, or not at all.",
+        "(inputs + outputs)), as the authors' code does; by its square, the paper's rule for plain "
+        "gradient descent; or not at all.",
     )
 
 

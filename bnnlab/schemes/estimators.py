@@ -8,6 +8,7 @@ section 1.3).
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -225,3 +226,45 @@ class TanhQuantizer(Estimator):
 
 identity = SignIdentity()
 hard_tanh = SignHardTanh()
+
+
+def generator_of(carrier: Any, key: str) -> torch.Generator:
+    """What a stochastic scheme draws from, in training.
+
+    Args:
+        carrier: the layer or activation.
+        key: the scheme's name, for the message.
+
+    Raises:
+        ValueError: the carrier has no generator.
+    """
+    if carrier.generator is None:
+        raise ValueError(
+            f"{key} draws from the generator of {type(carrier).__name__}, which is None; set it "
+            "to a torch.Generator"
+        )
+    return carrier.generator
+
+
+def uniform(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A draw from [0, 1) for each element of x."""
+    return torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+
+
+def stochastic_sign(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    r"""+1 with probability clip((x + 1) / 2, 0, 1), else -1; the mean is clip(x, -1, 1).
+
+    BinaryConnect, arXiv:1511.00363, eqs. 2, 3. A NaN stays NaN.
+    """
+    # u in [0, 1) is below p with probability p; u < (x + 1) / 2 needs no clip.
+    return -sign(2 * uniform(x, generator) - 1 - x)
+
+
+def odd_codes(r: Tensor, bits: int) -> Tensor:
+    r"""The odd integers between -(2^k - 1) and 2^k - 1 that r in [0, 1] is rounded to.
+
+    Divided by 2^k - 1 they are $2\,\mathrm{quantize}_k(r) - 1$, the symmetric grid of DoReFa-Net's
+    weights and of XNOR-Net's k bits (arXiv:1603.05279, section 3.2).
+    """
+    levels = 2**bits - 1
+    return (r * levels).round_().mul_(2).sub_(levels)
