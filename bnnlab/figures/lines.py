@@ -7,6 +7,7 @@ import numpy as np
 from bnnlab.figures.marks import Band, Line, Panel, Points, Text
 from bnnlab.figures.series import Series, spread_labels
 from bnnlab.figures.view import Z
+from bnnlab.training.store import Log
 
 # Pixels: of a letter in a name at a line's end, and of the least width a panel has on a page.
 _LETTER, _WIDTH = 5.8, 320
@@ -23,6 +24,25 @@ class Entry(NamedTuple):
     broken: int | None = None
 
 
+class Event(NamedTuple):
+    """Something that happens to a lane at a step."""
+
+    step: float
+    label: str
+    color: str
+
+
+def events_of(log: Log, lanes: list[str]) -> list[Event]:
+    """Return what the schemes of lanes say happens to them, at planned steps."""
+    planned = log.comparison["steps"]
+    abouts = [log.run(lane).description for lane in lanes]
+    return [
+        Event(event["at"] * planned, event["label"], about["color"])
+        for about in abouts
+        for event in about["events"]
+    ]
+
+
 def panel(
     title: str,
     entries: list[Entry],
@@ -31,10 +51,18 @@ def panel(
     *,
     log: bool = False,
     number: str = "0.0000",
+    x_label: str = "step",
+    references: list[Entry] | None = None,
+    events: list[Event] | None = None,
     width: int = _WIDTH,
     **about,
 ) -> Panel:
-    """Return a panel of lines, each labelled at its end, the labels spread so that all are read."""
+    """Return a panel of lines, each labelled at its end, the labels spread so that all are read.
+
+    References are lines that are known before anything is recorded; events are upright ones.
+    """
+    recorded = any(np.isfinite(entry.series.mean).any() for entry in entries)
+    entries = [*(references or []), *entries]
     named = _LETTER * (max(len(entry.label) for entry in entries) + 2)
     x_range = (through[0], through[1] * width / (width - named))
     scale = np.log10 if log else np.asarray
@@ -52,6 +80,11 @@ def panel(
         )
     )  # fmt: skip
     marks: list = []
+    for event in events or []:
+        marks.append(Line([event.step] * 2, list(y_range), event.color, "dotted", 1.0,
+                          label=event.label))  # fmt: skip
+        marks.append(Text([event.step], [y_range[1]], [f" {event.label}"], event.color,
+                          baseline="top"))  # fmt: skip
     for entry in entries:
         if entry.banded:
             s = entry.series
@@ -71,8 +104,8 @@ def panel(
     return Panel(
         about.pop("lane", ""), title, about.pop("heading", title), marks, x_range,
         y_range, y_axis=True, y_log=log,
-        x_label="step", empty="" if known else "no steps recorded yet",
-        hover=[("", "$name"), ("step", "@x{0}"), (title, f"@y{{{number}}}")], **about,
+        x_label=x_label, empty="" if recorded else "no steps recorded yet",
+        hover=[("", "$name"), (x_label, "@x{0}"), (title, f"@y{{{number}}}")], **about,
     )  # fmt: skip
 
 

@@ -108,3 +108,8 @@ class BinarizedLSTM(nn.Module):
     def extra_repr(self) -> str:
         """What `print(model)` says of the layer."""
         return f"hidden={self.hidden}"
+
+
+def lstms(model: nn.Module) -> list[BinarizedLSTM]:
+    """Every LSTM of a model whose matrices carry a scheme."""
+    return [module for module in model.modules() if isinstance(module, BinarizedLSTM)]

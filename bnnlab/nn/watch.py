@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from bnnlab.nn.lstm import BinarizedLSTM
+from bnnlab.nn.lstm import lstms
 from bnnlab.nn.networks import Network, binarized_layers
 
 
@@ -45,11 +45,7 @@ def watch(model: nn.Module) -> Iterator[dict[str, Seen]]:
     seen = {name: Seen(layer.weight) for name, layer in layers.items()}
     for name, layer in layers.items():
         layer.seen = _weight_keeper(seen[name])
-    recurrent = {
-        id(module.recurrent): module
-        for module in model.modules()
-        if isinstance(module, BinarizedLSTM)
-    }
+    recurrent = {id(lstm.recurrent): lstm for lstm in lstms(model)}
     for name, layer in layers.items():
         if id(layer) in recurrent:
             recurrent[id(layer)].seen = _states_keeper(seen[name])

@@ -14,6 +14,7 @@ import param
 
 from bnnlab import limits, optim, schemes, tasks
 from bnnlab.nn import networks
+from bnnlab.nn.lstm import lstms
 from bnnlab.training import files, lane
 from bnnlab.training.losses import LOSSES
 
@@ -50,8 +51,8 @@ class Comparison(param.Parameterized):
             default the one that suits the task, as with loss and lr.
         schemes: names, or `{"name": "dorefa", "activation_bits": 2}`; "all" for every scheme.
         seeds: how many seeds (from 0), or a list of them.
-        steps, batch_size, lr, loss, optimizer, threads, probe_every, evaluate_every, checkpoint_every: see
-            their parameters' help.
+        settings: steps, batch_size, lr, loss, optimizer, threads, probe_every, evaluate_every,
+            checkpoint_every: see their parameters' help.
 
     Raises ValueError, saying what was given and what is allowed.
     """
@@ -221,6 +222,7 @@ class Comparison(param.Parameterized):
 
     def _describe(self, run: Run) -> dict[str, Any]:
         network = lane.network_of({**self.settings, **self._about}, run.scheme, run.seed)
+        recurrent = {id(lstm.recurrent) for lstm in lstms(network)}
         layers = [
             {
                 "name": name,
@@ -230,6 +232,7 @@ class Comparison(param.Parameterized):
                 "curvature": layer.second_moment is not None,
                 "weight_bits": layer.scheme.weight_bits,
                 "input_bits": layer.input_bits,
+                "recurrent": id(layer) in recurrent,
             }
             for name, layer in networks.binarized_layers(network).items()
         ]

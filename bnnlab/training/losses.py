@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def squared_hinge(scores: Tensor, labels: Tensor) -> Tensor:
-    r"""Return the mean of $\max(0, 1 - t y)^2$ over all labels and classes, with targets $t = \pm 1$.
+    r"""Return the mean of $\max(0, 1 - t y)^2$ over labels and classes, with targets $t = \pm 1$.
 
     The L2-SVM loss of BinaryConnect, BNN and LAB.
     """

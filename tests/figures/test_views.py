@@ -13,8 +13,8 @@ from bnnlab.figures.views.bits import unpack
 from bnnlab.figures.views.boundary import LEVELS
 from bnnlab.figures.views.cost import engineering
 
-VIEWS = ["curves", "boundary", "weights", "bits", "flips", "estimator", "gradients", "hessian",
-         "cost"]  # fmt: skip
+VIEWS = ["curves", "boundary", "weights", "bits", "flips", "estimator", "gradients", "time",
+         "spectrum", "hessian", "cost"]  # fmt: skip
 
 
 def panels(name, log, **options):
@@ -52,7 +52,9 @@ def test_a_log_without_records_has_a_designed_picture(name, empty_log):
         assert panel.x_range[0] < panel.x_range[1]
         assert panel.y_range[0] < panel.y_range[1]
     said = {words for panel in panels(name, empty_log) for words in panel.marks[-1].text}
-    if name != "estimator":  # its curves are known before anything is recorded
+    if name in ("time", "spectrum"):
+        assert said == {"no network here is recurrent: take the task text"}
+    elif name != "estimator":  # its curves are known before anything is recorded
         assert said & {"no steps recorded yet", "nothing recorded yet", "not measured yet"}
 
 
@@ -129,7 +131,7 @@ def test_weights_mark_walls_and_alpha(log):
     latent, binary = panels("weights", log, lanes=["lab"], layers=["hidden2"])
     arrays = log.run("lab").arrays()
     alpha = float(arrays["binary_values/hidden2"][1])
-    walls, alphas = [mark for mark in latent.marks if isinstance(mark, Spikes)]
+    walls, alphas, cuts = [mark for mark in latent.marks if isinstance(mark, Spikes)]
     reach = float(arrays["latent_edges/hidden2"][-1])
     assert walls.x.tolist() == ([-1, 1] if reach >= 1 else [])
     np.testing.assert_allclose(alphas.x, [-alpha, alpha])

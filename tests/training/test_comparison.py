@@ -11,7 +11,7 @@ def test_names_and_defaults_are_completed():
     comparison = Comparison(task="moons", schemes=["full_precision", "lab"], seeds=2)
     assert comparison.seeds == [0, 1]
     assert comparison.network["batch_norm"] == "on"
-    assert comparison.schemes[1] == {"name": "lab", "granularity": "layer", "epsilon": 1e-8}
+    assert comparison.schemes[1] == {"name": "lab", **schemes.get("lab").options()}
     assert "noise" in comparison.task
 
 

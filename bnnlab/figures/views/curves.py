@@ -62,7 +62,7 @@ class Curves(View):
         unit = "" if loss else " (%)"
         return lines.panel(
             metric.replace("_", " ") + unit, entries, through(log), limits, log=log_axis,
-            number="0.0000" if loss else "0.0", height=220,
+            number="0.0000" if loss else "0.0", height=220, events=lines.events_of(log, lanes),
         )  # fmt: skip
 
 

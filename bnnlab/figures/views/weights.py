@@ -9,7 +9,8 @@ from bnnlab.figures.view import LayerView, Z, number, peak, percent
 class Weights(LayerView):
     """Latent weights beside the binary ones that the network multiplies by.
 
-    Latent: a histogram of each layer's latent weights, the clip walls dashed, +-alpha marked.
+    Latent: a histogram of each layer's latent weights, the clip walls dashed, +-alpha marked, and
+    the boundary below which a ternary weight is zero dotted.
     Binary: the values the weights take in the forward pass, each with its share. Within a layer
     all lanes have the same axes.
     """
@@ -46,6 +47,8 @@ def _latent(run, name, arrays, heading, reach):
     x, y = steps(edges, counts / peak(counts)) if len(counts) else (Z, Z)
     walls = np.array([-clip, clip]) if clip and clip <= reach else Z
     alphas = values[np.abs(values) <= reach] if len(values) == 2 else Z
+    beta = run.column(f"cut/{name}")[1][-1:]
+    cuts = np.concatenate([-beta, beta]) if len(beta) and beta[0] <= reach else Z
     saturated = run.column(f"saturation/{name}")[1]
     share = saturated[-1] if len(saturated) else 0
     note = [f"{percent(share)} at the walls"] if share >= 0.001 else []
@@ -57,6 +60,7 @@ def _latent(run, name, arrays, heading, reach):
             Band(x, np.zeros_like(y), y, color, alpha=0.38),
             Spikes(walls, np.full(len(walls), 1.08), "muted", "dashed"),
             Spikes(alphas, np.full(len(alphas), 1.08), color, width=1.6),
+            Spikes(cuts, np.full(len(cuts), 1.08), "ink", "dotted", 1.4),
             Text(alphas[1:], np.full(len(alphas[1:]), 1.16), ["+α"] * len(alphas[1:]), color,
                  align="center"),
             Text(alphas[:1], np.full(len(alphas[:1]), 1.16), ["−α"] * len(alphas[:1]), color,
