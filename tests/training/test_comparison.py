@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bnnlab import Comparison, limits
+from bnnlab import Comparison, limits, schemes
 
 TOY = {"task": {"name": "moons"}, "network": {"name": "mlp", "width": 16, "depth": 2}}
 
