@@ -131,7 +131,7 @@ def test_weights_mark_walls_and_alpha(log):
     latent, binary = panels("weights", log, lanes=["lab"], layers=["hidden2"])
     arrays = log.run("lab").arrays()
     alpha = float(arrays["binary_values/hidden2"][1])
-    walls, alphas, cuts = [mark for mark in latent.marks if isinstance(mark, Spikes)]
+    walls, alphas, _ = [mark for mark in latent.marks if isinstance(mark, Spikes)]
     reach = float(arrays["latent_edges/hidden2"][-1])
     assert walls.x.tolist() == ([-1, 1] if reach >= 1 else [])
     np.testing.assert_allclose(alphas.x, [-alpha, alpha])

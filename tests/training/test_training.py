@@ -231,3 +231,32 @@ def test_more_steps_go_on_from_where_it_ended(tmp_path):
     assert parts.run("lab").end == whole.run("lab").end
     with pytest.raises(ValueError, match="steps is 10, but 30 have been made"):
         Comparison(**SMALL, schemes=["lab"], steps=10).create(tmp_path / "parts")
+
+
+def test_options_changed_while_it_trains_hold_from_their_step_on(tmp_path):
+    change = {"at": 5, "lane": "dorefa", "options": {"weight_bits": 3, "activation_bits": 1}}
+    logs = {}
+    for name in ("plain", "changed", "resumed"):
+        comparison = Comparison(
+            task="moons", network={"name": "mlp", "width": 8}, schemes=["dorefa"], steps=12,
+            probe_every=3, evaluate_every=3, checkpoint_every=4, batch_size=16,
+        )  # fmt: skip
+        log = comparison.create(tmp_path / f"{name}.bnnlab")
+        if name != "plain":
+            files.append_line(log.path / "changes.jsonl", change)
+        if name == "resumed":
+            with Trainer(log.path) as trainer:
+                while trainer.step < 9:
+                    next(trainer)  # the checkpoint is of step 8
+        with Trainer(log.path) as trainer:
+            for _ in trainer:
+                pass
+        log.refresh()
+        logs[name] = log
+    losses = {n: log.run("dorefa").column("train_loss")[1] for n, log in logs.items()}
+    assert (losses["plain"][:5] == losses["changed"][:5]).all()
+    assert (losses["plain"][5:] != losses["changed"][5:]).all()
+    assert (losses["resumed"] == losses["changed"]).all()
+    layer = logs["changed"].model("dorefa").hidden2.layer
+    assert layer.scheme.weight_bits == 3 and layer.input_step == 1.0
+    assert logs["plain"].model("dorefa").hidden2.layer.scheme.weight_bits == 1

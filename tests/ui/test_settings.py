@@ -107,3 +107,49 @@ def test_what_a_page_cannot_show_is_kept_until_something_is_changed():
 def test_an_unknown_setting_is_an_error(settings):
     with pytest.raises(ValueError, match=r"no setting 'os\.system'"):
         settings.set("os.system", "1")
+
+
+def test_a_task_brings_a_network_a_loss_and_a_step_size_that_suit_it(settings):
+    settings.set("task", "text")
+    chosen = settings.comparison()
+    assert (chosen.network["name"], chosen.loss, chosen.lr) == ("lstm", "cross_entropy", 0.002)
+    (network,) = [field for field in fields(settings) if field["key"] == "network"]
+    assert [value for value, _ in network["choices"]] == ["lstm"]
+    settings.set("lr", "0.01")
+    settings.set("task", "digits")
+    chosen = settings.comparison()
+    assert (chosen.network["name"], chosen.loss) == ("mlp", "squared_hinge")
+    assert chosen.lr == 0.01  # it was somebody's choice
+
+
+def test_another_network_brings_its_own_options(settings):
+    settings.set("network", "lenet")
+    assert settings.comparison().network["channels"] == 16
+    assert "network.depth" not in {field["key"] for field in fields(settings)}
+    assert settings.changes() == ["network mlp → lenet"]
+
+
+def test_a_file_is_chosen_among_those_of_the_folder(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("a,label\n" + "1,x\n2,y\n" * 50)
+    (tmp_path / ".hidden").write_text("x")
+    settings.set("task", "table")
+    form = settings.to_form()
+    assert form["values"]["task"] == "table" and form["messages"]["task"]  # a file is missing
+    assert form["changes"] == []
+    (path,) = [field for field in fields(settings) if field["key"] == "task.path"]
+    assert [value for value, _ in path["choices"]] == ["", "mine.csv"]
+    assert settings.set("task.path", "/etc/passwd") is None
+    assert settings.set("task.path", "mine.csv") == "mine.csv"
+    assert settings.messages == {}
+    assert settings.comparison().task["path"] == "mine.csv"
+
+
+def test_options_that_act_at_once_need_no_restart(settings):
+    settings.choose("dorefa", True)
+    before = settings.changes()
+    settings.set("scheme.dorefa.activation_bits", "4")
+    assert settings.changes() == before == ["schemes"]
+    live = {field["key"] for field in fields(settings) if field["live"]}
+    assert {"lr", "steps", "scheme.dorefa.activation_bits"} <= live
+    assert "scheme.lab.granularity" not in live

@@ -55,7 +55,7 @@ class Time(View):
         high = nice(every.max(), (1, 3, 10)) if len(every) else 1.0
         low = 1 / nice(1 / max(every.min(), _LEAST), (1, 3, 10)) if len(every) else 0.01
         return lines.panel(
-            "gradient norm", entries, (1.0, float(length)), (low, high if high > low else 10 * low), log=True,
+            "gradient norm", entries, (1.0, float(length)), (low, max(high, 10 * low)), log=True,
             heading=f"{layer} · norm of the gradient with respect to h_t",
             x_label="time step", number="0.0e", height=280,
         )  # fmt: skip
