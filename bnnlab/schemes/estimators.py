@@ -212,7 +212,7 @@ class TanhQuantizer(Estimator):
 
     def forward(self, x: Tensor) -> Tensor:
         """2 quantize_k(tanh(x) / (2 max|tanh x|) + 1/2) - 1."""
-        return 2 * quantize_unit(self.unit(x), self.bits) - 1
+        return odd_codes(self.unit(x), self.bits) * (1 / (2**self.bits - 1))
 
     def pseudo_gradient(self, x: Tensor) -> Tensor:
         """(1 - tanh(x)^2) / max|tanh x|."""
