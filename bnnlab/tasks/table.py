@@ -65,6 +65,8 @@ class Table(Task):
         for name, values in columns.values.items():
             if values is None:
                 x[:, place] = _standardized(table[name].to_numpy(np.float64), parts[0])
+                if not np.isfinite(x[:, place]).all():
+                    raise FileRefused(f"{file.path}: column {name!r} holds immense numbers")
                 place += 1
             else:
                 x[:, place : place + len(values)] = 0
@@ -171,7 +173,8 @@ def _check_finite(file: userfile.UserFile, table: "pd.DataFrame", name: str) -> 
 def _standardized(numbers: np.ndarray, train: np.ndarray) -> np.ndarray:
     known = numbers[train]
     deviation = known.std() if np.ptp(known) > 0 else 1.0
-    return (numbers - known.mean()) / deviation
+    with np.errstate(over="ignore"):  # infinite, and refused
+        return ((numbers - known.mean()) / deviation).astype(np.float32)
 
 
 def _read(file: userfile.UserFile) -> "pd.DataFrame":
@@ -226,6 +229,10 @@ def _read_parquet(file: userfile.UserFile) -> "pd.DataFrame":
             cells = source.metadata.num_rows * source.metadata.num_columns
             if 4 * cells > limits.ARRAYS_BYTES:
                 raise FileRefused(f"{file.path} has {cells:,} cells, more than are allowed")
-            return source.read().to_pandas()
-    except ArrowException as error:
-        raise FileRefused(f"{file.path} is no Parquet file: {error}") from None
+            # What pandas wrote about its own columns is left alone: it need not be true.
+            table = source.read().to_pandas(ignore_metadata=True)
+    except FileRefused:
+        raise
+    except (ArrowException, ValueError) as error:
+        raise FileRefused(f"{file.path} is no such table: {error}") from None
+    return table[[name for name in table if not str(name).startswith("__index_level_")]]

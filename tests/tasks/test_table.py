@@ -133,6 +133,22 @@ def test_a_table_that_cannot_be_learnt_is_refused(tmp_path, content, words):
                 use(of_file(path))
 
 
+def test_a_number_that_is_far_from_the_others_is_refused(tmp_path):
+    path = tmp_path / "far.csv"
+    numbers = np.arange(40) * 1e-9
+    test = splitting.stratified(np.arange(40) % 2)[2]
+    numbers[test[0]] = 1e40
+    pd.DataFrame({"a": numbers, "label": np.arange(40) % 2}).to_csv(path, index=False)
+    with pytest.raises(FileRefused, match="'a' holds immense"):
+        of_file(path).load()
+
+
+def test_an_index_is_no_column(tmp_path, flowers):
+    path = tmp_path / "t.parquet"
+    flowers[flowers["height"] > 30].to_parquet(path)
+    assert of_file(path, label="species").inputs == 6
+
+
 def test_bounds_hold(tmp_path, flowers, monkeypatch):
     path = tmp_path / "t.csv"
     flowers.to_csv(path, index=False)
