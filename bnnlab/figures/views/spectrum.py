@@ -22,6 +22,7 @@ class Spectrum(View):
     title = "Singular value"
     question = "Why one binarized LSTM explodes and another does not."
     order = 55
+    columns = 2
 
     def applies(self, log):
         """Return whether a log has what this view shows."""

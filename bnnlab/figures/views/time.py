@@ -25,6 +25,7 @@ class Time(View):
     title = "Back in time"
     question = "Whether gradients explode on their way back through a sequence."
     order = 54
+    columns = 2
 
     seed: Any = seed_parameter()
     step: Any = step_parameter()
