@@ -124,9 +124,11 @@ class Text(Task):
         return "".join(vocabulary[symbol] for symbol in np.asarray(symbols).tolist())
 
     def fetch(self, progress=None):
-        """Download War and Peace if it is the source and is not here."""
+        """See that the text is there; download War and Peace if it is the source and is not."""
         if self.source == "war_and_peace":
             _war_and_peace(progress)
+        else:
+            self._text()
 
     def load(self):
         """Return sequences of `length` symbols and of those that follow; what does not fill a

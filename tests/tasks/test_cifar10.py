@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 from bnnlab import tasks
 from bnnlab.tasks import TaskUnavailable, cifar10, download, prepared, preprocessing
@@ -96,6 +97,12 @@ def test_what_is_written_into_it_is_not_kept(mirror):
     first.train_x[:] = 7
     assert isinstance(first.train_x, np.memmap)
     assert np.abs(task.load().train_x).max() < 1
+
+
+def test_torch_takes_what_is_kept_as_it_is(mirror):
+    split = tasks.get("cifar10").load()
+    x = torch.from_numpy(split.train_x)
+    assert x.dtype == torch.float32 and x.data_ptr() == split.train_x.ctypes.data
 
 
 def test_what_was_cut_short_is_prepared_again(mirror):

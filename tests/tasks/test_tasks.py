@@ -2,8 +2,10 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from bnnlab import tasks
+from bnnlab import Comparison, tasks
+from bnnlab.cli import main
 
 TOYS = ["moons", "circles", "xor", "spirals"]
 LOCAL = ["digits", *TOYS]
@@ -129,3 +131,16 @@ def test_digits_are_those_of_scikit_learn():
         for both in ((x, y), (pixels, labels))
     )
     assert np.array_equal(ours[0], theirs[0]) and np.array_equal(ours[1], theirs[1])
+
+
+def test_the_list_shows_what_a_file_would_have_to_tell():
+    listed = CliRunner().invoke(main, ["tasks"]).output.splitlines()
+    sizes = {line.split()[0]: line.split()[1:3] for line in listed}
+    assert sizes["table"] == sizes["arrays"] == ["-", "-"]
+    assert sizes["text"] == ["97", "97"] and sizes["cifar10"] == ["3072", "10"]
+
+
+def test_a_comparison_says_what_is_wrong_with_a_file(tmp_path):
+    for path, words in (("", "no file is named"), (tmp_path / "none.csv", "No such file")):
+        with pytest.raises(ValueError, match=words):
+            Comparison(task={"name": "table", "path": str(path)})

@@ -75,7 +75,7 @@ def test_pythons_library_is_english_and_code():
 def test_a_python_without_sources_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(text.sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(TaskUnavailable, match="source files"):
-        tasks.get("text").load()
+        tasks.get("text").fetch()
 
 
 def test_a_file_has_the_characters_of_its_training_part(story):
@@ -122,7 +122,7 @@ def test_a_path_may_start_at_home(story, monkeypatch):
 def test_a_file_that_is_no_such_text_is_refused(tmp_path, content, words):
     path = tmp_path / "bad.txt"
     path.write_bytes(content)
-    for use in (lambda task: task.inputs, lambda task: task.load()):
+    for use in (lambda task: task.inputs, lambda task: task.fetch(), lambda task: task.load()):
         for kind in (TaskUnavailable, ValueError):
             with pytest.raises(kind, match=rf"bad\.txt .*{words}"):
                 use(of_file(path))
