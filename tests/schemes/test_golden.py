@@ -76,3 +76,33 @@ def test_xnor_gradients(name, rule, expected):
     layer.weight.data[:] = torch.tensor([[0.5, -0.2, 0.9, -1.5]])
     layer.scheme.weight(layer).backward(torch.tensor([[1, 2, -1, 0.5]]))
     assert close(layer.weight.grad, [[float(e) for e in expected]])
+
+
+@pytest.mark.parametrize("solver", ["exact", "approximate"])
+def test_lat(solver):
+    q = schemes.get("lat", solver=solver).quantize(W, second_moment=D**2)
+    assert (q.signs * q.mask).tolist() == [1, 0, 0, -1, 1, 0]
+    assert close(q.scale, [0.8])
+    assert close(q.cut, [0.4])
+    assert objective(q.values) == pytest.approx(0.1075, abs=1e-6)
+
+
+def test_laq():
+    q = schemes.get("laq").quantize(W, second_moment=D**2)
+    assert q.codes.tolist() == [3, -1, 0, -3, 2, 0]
+    assert close(3 * q.scale, [0.7818182])
+
+
+def test_laq_by_least_squares():
+    scheme = schemes.get("laq", alpha_rule="least_squares")
+    q = scheme.solve(W, D**2, torch.tensor(0.7818182 / 3))
+    assert q.codes.tolist() == [3, -1, 0, -3, 2, 0]
+    assert close(3 * q.scale, [0.8505495])
+
+
+def test_twn():
+    """Sizes of mean 0.4916667: the threshold is 0.3441667, and 0.8, 1.2 and 0.6 are above."""
+    q = schemes.get("twn").quantize(W)
+    assert (q.signs * q.mask).tolist() == [1, 0, 0, -1, 1, 0]
+    assert close(q.cut, [0.3441667])
+    assert close(q.scale, [0.8666667])
