@@ -64,11 +64,13 @@ class _Alternating(Curved):
     """Weights and scaling factor found in turns, from where the step before left the factor."""
 
     clip = 1.0
+    remembers: Any = True  # whether the turns begin where the step before ended
 
     def attach(self, layer):
         """Keep the scaling factor of the step before; 0 where there was none."""
         super().attach(layer)
-        layer.register_buffer("start", layer.weight.new_zeros(()).detach())
+        if self.remembers:
+            layer.register_buffer("start", layer.weight.new_zeros(()).detach())
 
     def solve(self, w: Tensor, second_moment: Tensor | None, start: Tensor | None) -> Quantized:
         """The weights; `start` is the scaling factor to begin with."""
@@ -80,7 +82,8 @@ class _Alternating(Curved):
 
     def quantized(self, layer):
         """The weights, found from where the step before left the scaling factor."""
-        return self.solve(layer.weight.detach(), layer.second_moment, layer.start)
+        start = layer.start if self.remembers else None
+        return self.solve(layer.weight.detach(), layer.second_moment, start)
 
     def weight(self, layer):
         """The effective weight, which every gradient passes."""
@@ -89,8 +92,9 @@ class _Alternating(Curved):
     def after_step(self, layer, optimizer):
         """Clip, take over the curvature, and remember the scaling factor."""
         super().after_step(layer, optimizer)
-        scale: Any = self.quantized(layer).scale
-        layer.start.copy_(scale.reshape(()))
+        if self.remembers:
+            scale: Any = self.quantized(layer).scale
+            layer.start.copy_(scale.reshape(()))
 
     def weighted(self, w: Tensor, second_moment: Tensor | None) -> Tensor:
         """The curvature, constant where there is none."""
@@ -262,6 +266,11 @@ class LAT(_Alternating):
         doc="The best threshold of all, for which the weights are sorted, or threshold and scaling "
         "factor in turns.",
     )
+
+    @property
+    def remembers(self):
+        """The best threshold of all does not depend on where one begins."""
+        return self.solver == "approximate"
 
     def solve(self, w, second_moment, start):
         """sign(w) where |w| is above half of alpha, else 0, times alpha."""

@@ -106,3 +106,14 @@ def test_twn():
     assert (q.signs * q.mask).tolist() == [1, 0, 0, -1, 1, 0]
     assert close(q.cut, [0.3441667])
     assert close(q.scale, [0.8666667])
+
+
+def test_bop():
+    """m = 0.25 g: the first is too weak, the second wants the flip, the third has it already."""
+    from bnnlab.optim.bop import Bop
+
+    w = torch.nn.Parameter(torch.tensor([1.0, 1.0, -1.0, -1.0]))
+    optimizer = Bop([{"params": [w], "binarized": True}], gamma=0.25, tau=0.125)
+    w.grad = torch.tensor([0.4, 0.6, 0.6, -0.6])
+    optimizer.step()
+    assert w.tolist() == [1, -1, -1, 1]
