@@ -1,9 +1,12 @@
 """The binarization schemes, one file a paper.
 
 Every module of this package is looked at; each `Scheme` subclass in it that has a `key` of its own
-is offered under that name. A new scheme is one new file here, nothing else.
+is offered under that name. A new scheme is one new file, nothing else: here, or in one of the
+folders that the environment variable BNNLAB_SCHEMES names (separated as in PATH), which trainers
+inherit.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -12,6 +15,8 @@ from bnnlab.schemes.base import Quantized, Scheme
 from bnnlab.schemes.estimators import Estimator, sign
 
 __all__ = ["Estimator", "Quantized", "Scheme", "get", "kinds", "names", "sign"]
+
+__path__ = [*__path__, *filter(None, os.environ.get("BNNLAB_SCHEMES", "").split(os.pathsep))]
 
 _REQUIRED = ("title", "authors", "year", "reference", "color")
 
