@@ -143,9 +143,9 @@ class QNN(SignWeights):
     they are -1 and 1, with 2^k values as of two's complement, so that the largest linear value is
     one step below 1, is ours, and so is the smallest power of two. Ties are rounded to even. The
     paper reports 6-bit gradients and gives no formula for their range; the range of a sample, as
-    in DoReFa-Net, is ours.
-    Weights start small here, as in all lanes: with 2 linear bits all of them are rounded to zero,
-    and a network of zeros never learns; begin with more bits, or with powers of two.
+    in DoReFa-Net, is ours. Weights start small here, as in all lanes: with 2 linear bits all of
+    them are rounded to zero, and a network of zeros never learns; begin with more bits, or with
+    powers of two.
     """
 
     key = "qnn"
