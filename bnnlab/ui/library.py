@@ -1,6 +1,7 @@
 """The named comparisons: a folder of NAME.bnnlab folders."""
 
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -68,7 +69,8 @@ class Library:
     def receive(self, name: str, zipped: Path) -> str:
         """Unpack a zipped comparison under a name that is free, and return that name.
 
-        Raises ValueError as `bnnlab.training.archive.unarchive`.
+        Raises ValueError as `bnnlab.training.archive.unarchive`, and for a comparison that would
+        have trainers read a file of this machine by its path.
         """
         stem = re.sub(r"(\.bnnlab)?\.zip$", "", Path(name).name)
         stem = re.sub(r"[^A-Za-z0-9 _-]", "", stem).strip(" _-")[:48] or "received"
@@ -76,7 +78,14 @@ class Library:
         while self.place(free).exists():
             count += 1
             free = f"{stem} {count}"
-        archive.unarchive(zipped, self.place(free))
+        folder = archive.unarchive(zipped, self.place(free))
+        path = files.read_json(folder / "comparison.json").get("task", {}).get("path", "")
+        if path and Path(path).name != path:
+            shutil.rmtree(folder)
+            raise ValueError(
+                f"it learns from {path}; what is sent may only name a file without its folder, "
+                "which then has to lie in the one bnnlab was started in"
+            )
         return free
 
 

@@ -9,7 +9,7 @@ from matplotlib.mathtext import MathTextParser
 
 import bnnlab
 from bnnlab import schemes
-from bnnlab.nn import BinarizedLinear, binarized_layers, networks, watch
+from bnnlab.nn import BinarizedLinear, networks, watch
 from bnnlab.nn.networks import carriers
 from bnnlab.training.lane import Lane
 

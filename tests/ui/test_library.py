@@ -1,5 +1,6 @@
 """Names from outside never become paths elsewhere; uploads are counted."""
 
+import json
 import shutil
 
 import pytest
@@ -51,3 +52,17 @@ def test_an_upload_is_what_was_sent():
     assert upload.finish().read_bytes() == b"abcd"
     upload.forget()
     assert not upload.path.exists()
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../secret.csv", "a/b.csv"])
+def test_what_is_sent_cannot_have_files_read(tmp_path, trained_folder, path):
+    folder = tmp_path / "sent.bnnlab"
+    shutil.copytree(trained_folder, folder)
+    spec = json.loads((folder / "comparison.json").read_text())
+    spec["task"] = {"name": "table", "path": path, "label": "label"}
+    (folder / "comparison.json").write_text(json.dumps(spec))
+    zipped = archive(folder, tmp_path / "sent.bnnlab.zip")
+    library = Library(tmp_path / "kept")
+    with pytest.raises(ValueError, match="it learns from"):
+        library.receive("sent.bnnlab.zip", zipped)
+    assert library.saved() == []
