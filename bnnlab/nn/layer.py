@@ -118,8 +118,10 @@ class BinarizedLayer(nn.Module):
             self.seen(weight)
 
         def function(x: Tensor) -> Tensor:
-            x = scheme.input(x) if self.fed == "input" else x
-            if scheme.quantizes_inputs and x.is_floating_point():
+            x, factor = scheme.factored(self, scheme.input(x) if self.fed == "input" else x)
+            if factor is not None:
+                y = self.biased(self.product(x, weight) * factor, bias)
+            elif scheme.quantizes_inputs and x.is_floating_point():
                 # The second product adds nothing; it only brings its gradient to the weights.
                 through = self.product(scheme.quantize_input(x.detach(), self.generator), weight)
                 y = self.product(x, weight.detach(), bias) + (through - through.detach())
@@ -137,11 +139,12 @@ class BinarizedLayer(nn.Module):
         integers, scale = quantized.integers, quantized.scale
 
         def function(x: Tensor) -> Tensor:
-            x = scheme.input(x) if self.fed == "input" else x
+            x, factor = scheme.factored(self, scheme.input(x) if self.fed == "input" else x)
             if integers is None or scale is None:
                 return self.product(x, quantized.values, scheme.bias(self))
             x = x if step is None else torch.round(x / step)
-            return self.scaled(self.product(x, integers), scale)
+            sums = self.product(x, integers)
+            return self.scaled(sums if factor is None else sums * factor, scale)
 
         return function
 
@@ -154,9 +157,11 @@ class BinarizedLayer(nn.Module):
         """
         shape = (1, -1, *[1] * (sums.ndim - 2))
         factor = scale if self.input_step is None else scale * self.input_step
-        y = sums * factor.reshape(shape)
-        bias = self.scheme.bias(self)
-        return y if bias is None else y + bias.reshape(shape)
+        return self.biased(sums * factor.reshape(shape), self.scheme.bias(self))
+
+    def biased(self, y: Tensor, bias: Tensor | None) -> Tensor:
+        """Y, (batch, outputs, ...), plus the bias if there is one."""
+        return y if bias is None else y + bias.reshape(1, -1, *[1] * (y.ndim - 2))
 
     def extra_repr(self) -> str:
         """What `print(model)` says of the layer."""

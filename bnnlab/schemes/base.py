@@ -167,6 +167,21 @@ class Scheme(param.Parameterized):
         """
         return F.relu(x) if self.activation_estimator is None else self.activation_estimator(x)
 
+    def factored(self, layer: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """A layer's input as what its weights multiply, and a factor of the sums (x, None).
+
+        For schemes that scale quantized inputs position by position.
+
+        Args:
+            layer: the layer that asks.
+            x: what it was given, (samples, inputs, ...).
+
+        Returns:
+            What takes the place of x, and what the sums are multiplied by before the bias is
+            added, shaped to broadcast over (samples, outputs, ...); None for nothing.
+        """
+        return x, None
+
     def quantize_gradient(self, gradient: Tensor, generator: torch.Generator | None) -> Tensor:
         """The gradient with respect to a layer's output, as the layer's backward pass takes it.
 

@@ -1,9 +1,63 @@
 """Binary-Weight-Networks and XNOR-Net: signs with a scaling factor (ECCV 2016)."""
 
+from functools import cache
+from typing import Any
+
 import param
+from torch import Tensor
 
 from bnnlab.schemes.base import Quantized, Scheme, granularity_parameter, scale_dimensions
-from bnnlab.schemes.estimators import hard_tanh, identity, sign, straight_through
+from bnnlab.schemes.estimators import (
+    Estimator,
+    hard_tanh,
+    identity,
+    odd_codes,
+    sign,
+    straight_through,
+)
+
+
+def k_bit_codes(x: Tensor, bits: int) -> Tensor:
+    """(2^k - 1) q_k(x): odd integers with the sign of x, |x| > 1 taken for 1."""
+    size = x.abs().clamp(max=1)
+    return sign(x) if bits == 1 else odd_codes((size + 1) / 2, bits) * sign(x)
+
+
+class KBit(Estimator):
+    r"""q_k(x) forward; backward what another estimator does.
+
+    $q_k(x) = 2\left(\frac{\mathrm{round}((2^k - 1)(x + 1)/2)}{2^k - 1} - \frac12\right)$ for x in
+    [-1, 1], the paper's extension of the sign to k bits.
+    """
+
+    def __init__(self, bits: int, backward: Estimator):
+        self.bits, self.backward = bits, backward
+        self.name, self.title = backward.name, backward.title
+        passes = "1_{|x| \\leq 1}" if backward is hard_tanh else "1"
+        self.equation = (
+            rf"q_{bits}(x) = \frac{{2}}{{{2**bits - 1}}}\,"
+            rf"\mathrm{{round}}\left({2**bits - 1}\,\frac{{x + 1}}{{2}}\right) - 1,\qquad"
+            rf" \frac{{\partial q_{bits}(x)}}{{\partial x}} \approx {passes}"
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """q_k(x)."""
+        return k_bit_codes(x, self.bits) * (1 / (2**self.bits - 1))
+
+    def pseudo_gradient(self, x: Tensor) -> Tensor:
+        """That of the other estimator."""
+        return self.backward.pseudo_gradient(x)
+
+    def chain(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """That of the other estimator."""
+        return self.backward.chain(gradient, x)
+
+
+_k_bit = cache(KBit)
+
+
+def _estimator(bits: int, backward: Estimator) -> Any:
+    return backward if bits == 1 else _k_bit(bits, backward)
 
 
 class BinaryWeightNetwork(Scheme):
@@ -25,9 +79,15 @@ class BinaryWeightNetwork(Scheme):
 
     After the step the latent weights are clipped to [-1, 1]. First and last layers stay real.
 
+    With `bits` k > 1 the sign becomes
+    $q_k(w) = 2\left(\mathrm{round}((2^k - 1)(w + 1)/2)/(2^k - 1) - 1/2\right)$ (section 3.2), and
+    alpha what minimizes $\|w - \alpha q_k(w)\|^2$: $w^\top q / q^\top q$. In the gradient rules q
+    then stands for sign(w), and $q^\top q$ for n in the exact one.
+
     Faithfulness: the paper does not mention clipping; the authors' code clips, and with `centre`
-    subtracts the mean over a channel's inputs before, as here after each step (they do it at the
-    beginning of the next one). Their code multiplies the gradients by constants, which Adam
+    subtracts the mean over the input channels before (at each place of the window by itself), as
+    here after each step (they do it at the beginning of the next one). The paper gives no alpha for
+    k bits; ours is its own criterion. Their code multiplies the gradients by constants, which Adam
     cancels; they are left out. The LAB paper's "BWN" is granularity="layer" with every layer
     binarized.
     """
@@ -42,7 +102,6 @@ class BinaryWeightNetwork(Scheme):
     color = "#56B4E9"
     dash = "dashdot"
     marker = "triangle"
-    weight_bits = 1
     binarizes_ends = False
     clip = 1.0
 
@@ -57,45 +116,64 @@ class BinaryWeightNetwork(Scheme):
     centre = param.Boolean(
         default=False,
         constant=True,
-        doc="Subtract the mean of each channel's latent weights after a step, as the authors' code "
-        "does.",
+        doc="Subtract the mean over the input channels from each channel's latent weights after a "
+        "step, as the authors' code does.",
     )
+    bits = param.Integer(
+        default=1,
+        bounds=(1, 8),
+        constant=True,
+        doc="Bits of what is binarized: 1 for signs, up to 8 for the paper's k-bit quantizer.",
+    )
+
+    @property
+    def weight_bits(self):
+        """Bits of a weight."""
+        return self.bits
 
     @property
     def weight_estimator(self):
         """What stands in for the derivative of the sign."""
-        return identity if self.grad_rule == "ste" else hard_tanh
+        return _estimator(self.bits, identity if self.grad_rule == "ste" else hard_tanh)
 
     def quantize(self, w, second_moment=None, generator=None):
-        """mean|w| sign(w), the mean over a channel or the layer."""
-        scale = w.abs().mean(scale_dimensions(w, self.granularity), keepdim=True)
-        signs = sign(w)
-        return Quantized(signs * scale, signs, scale)
+        """The signs or q_k(w) times alpha, with one alpha for a channel or the layer."""
+        dimensions = scale_dimensions(w, self.granularity)
+        if self.bits == 1:
+            scale = w.abs().mean(dimensions, keepdim=True)
+            signs = sign(w)
+            return Quantized(signs * scale, signs, scale)
+        codes = k_bit_codes(w, self.bits)
+        scale = (w * codes).sum(dimensions, keepdim=True)
+        scale /= codes.square().sum(dimensions, keepdim=True)
+        return Quantized(codes * scale, scale=scale, codes=codes)
 
     def weight(self, layer):
         """The effective weight, differentiable by the chosen `grad_rule`."""
         if self.grad_rule == "ste":
             return super().weight(layer)
         w = layer.weight
-        values, signs, scale, *_ = self.quantize(w.detach())
-        assert signs is not None and scale is not None
+        quantized = self.quantize(w.detach())
+        codes, scale = quantized.integers, quantized.scale
+        assert codes is not None and scale is not None
+        alpha = scale * (2**self.bits - 1)
         dimensions = scale_dimensions(w, self.granularity)
-        count = w.numel() // scale.numel()
 
         def paper(gradient, w):
-            return gradient / count + hard_tanh.chain(gradient, w) * scale
+            return gradient * scale.numel() / w.numel() + hard_tanh.chain(gradient, w) * alpha
 
         def exact(gradient, w):
-            through_scale = (gradient * signs).sum(dimensions, keepdim=True) * signs / count
-            return through_scale + hard_tanh.chain(gradient, w) * scale
+            along = (gradient * codes).sum(dimensions, keepdim=True)
+            along /= codes.square().sum(dimensions, keepdim=True)
+            return along * codes + hard_tanh.chain(gradient, w) * alpha
 
-        return straight_through(w, values, paper if self.grad_rule == "paper" else exact)
+        return straight_through(w, quantized.values, paper if self.grad_rule == "paper" else exact)
 
     def after_step(self, layer, optimizer):
-        """Centre the channels if asked to, then clip."""
+        """Centre over the input channels if asked to, then clip."""
         if self.centre:
             w = layer.weight.detach()
-            w -= w.mean(scale_dimensions(w, "channel"), keepdim=True)
+            w -= w.mean(1, keepdim=True)
         super().after_step(layer, optimizer)
 
 
@@ -103,16 +181,19 @@ class XnorNet(BinaryWeightNetwork):
     r"""XNOR-Net: scaled binary weights and binary activations.
 
     Weights as in BWN. Activations $\hat x = \mathrm{sign}(x)$ with hard tanh's derivative
-    $1_{|x| \leq 1}$ backward; with `input_scale`, $\hat x = K\,\mathrm{sign}(x)$ with
-    $K = \|x\|_1 / n$ over the inputs of one sample (section 3.2), so that the product of the two is
-    close to the real one: $x^\top w \approx (\mathrm{sign}(x)^\top\mathrm{sign}(w))\,K\,\alpha$.
-    Batch norm stands before the activation, the paper's order B-A-C. First and last layers stay
-    real.
+    $1_{|x| \leq 1}$ backward, or $q_k(x)$ with k `bits`. With `input_scale` the sums of a layer are
+    multiplied by K as well as by alpha (section 3.2), so that they are close to the real ones:
+    $x * w \approx (\mathrm{sign}(x) * \mathrm{sign}(w)) \odot K\,\alpha$. K is the mean of |x| over
+    what a window covers: $A = \sum_c |x_c| / n_c$, $K = A * k$ with the box filter k, padded as the
+    convolution is; over all inputs of a sample in a dense layer. Batch norm stands before the
+    activation and pooling after the convolution, the paper's order B-A-C-P, unless the network says
+    otherwise. First and last layers stay real.
 
     Faithfulness: `input_scale` is off by default because the authors' released code leaves K out
     (and they report that it changes the accuracy by less than 1 %). Where it is on, K is treated as
-    a constant in the backward pass (the paper gives no rule). The binary gradients of the paper's
-    section 3.2 are not offered.
+    a constant in the backward pass (the paper gives no rule). The activation hands on
+    $A\,\mathrm{sign}(x)$ and the layer takes it apart again; where pooling stands between them, K
+    is made of what pooling leaves. The binary gradients of the paper's section 3.2 are not offered.
     """
 
     key = "xnor_net"
@@ -125,27 +206,54 @@ class XnorNet(BinaryWeightNetwork):
     color = "#009E73"
     dash = "dotted"
     marker = "inverted_triangle"
-    activation_bits = 1
-    activation_estimator = hard_tanh
 
     input_scale = param.Boolean(
         default=False,
         constant=True,
-        doc="Multiply the binary activations of each sample by K, the mean of their absolute "
-        "values, as in the paper; the authors' code leaves it out.",
+        doc="Multiply the sums by K, the mean absolute input of each window, as in the paper (for "
+        "1 bit); the authors' code leaves it out.",
     )
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        if self.input_scale and self.bits > 1:
+            raise ValueError(
+                f"input_scale=True takes bits=1, not {self.bits}: the paper scales signs"
+            )
+
+    @property
+    def activation_bits(self):
+        """Bits of an activation."""
+        return self.bits
+
+    @property
+    def activation_estimator(self):
+        """The sign, or the k-bit quantizer, with hard tanh's derivative."""
+        return _estimator(self.bits, hard_tanh)
 
     @property
     def activation_step(self):
-        """1 where activations are -1 and +1, None where each sample scales them with its own K."""
-        return None if self.input_scale else 1.0
+        """1 / (2^k - 1); None where each sample's activations are scaled with an A of its own."""
+        return None if self.input_scale else 1 / (2**self.bits - 1)
 
     @property
     def activation_codes(self):
-        """The integers the activations are multiples of, where they are."""
-        return None if self.input_scale else (-1, 1)
+        """The odd integers the activations are multiples of, where they are."""
+        top = 2**self.bits - 1
+        return None if self.input_scale else tuple(range(-top, top + 1, 2))
 
     def activation(self, x, module=None):
-        """sign(x), times the sample's mean|x| with `input_scale`."""
-        signs = hard_tanh(x)
-        return signs * x.detach().abs().mean(-1, keepdim=True) if self.input_scale else signs
+        """sign(x) or q_k(x); with `input_scale` times A, the mean|x| over the channels."""
+        if not self.input_scale:
+            return self.activation_estimator(x)
+        values = sign(x.detach()) * x.detach().abs().mean(1, keepdim=True)
+        return hard_tanh.through(x, values)
+
+    def factored(self, layer, x):
+        """With `input_scale` the signs and K, the mean of A over the layer's windows."""
+        if not self.input_scale or layer.fed != "activation":
+            return x, None
+        size = x.detach().abs().mean(1, keepdim=True)
+        window = layer.weight.shape[2:]
+        box = size.new_full((1, 1, *window), 1 / window.numel())
+        return identity(x), layer.product(size, box)

@@ -94,12 +94,14 @@ def test_inputs_on_a_dyadic_grid_give_exact_sums():
     assert torch.equal(layer(x), exact / 256)
 
 
-def test_weights_of_several_bits_are_multiplied_as_they_are():
+def test_weights_of_several_bits_are_multiplied_as_integers():
     scheme = schemes.get("dorefa", weight_bits=2, activation_bits=2)
     layer = layer_of(scheme, 20, 5)
     x = inputs_for(scheme, 6, 20)
-    expected = F.linear(x, scheme.quantize(layer.weight).values, layer.bias)
-    assert torch.equal(layer.eval()(x), expected)
+    q = scheme.quantize(layer.weight)
+    sums = torch.round(3 * x).long() @ q.codes.long().T
+    assert torch.equal(layer.eval()(x), sums * (q.scale * (1 / 3)).flatten() + layer.bias)
+    assert torch.allclose(layer(x), F.linear(x, q.values, layer.bias), atol=1e-5)
 
 
 def test_full_precision_is_a_linear_layer():
