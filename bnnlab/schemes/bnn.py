@@ -65,7 +65,7 @@ class BNNStochastic(BNN):
         r" \frac{\partial \ell}{\partial \hat{x}}\,1_{|x| \leq 1}",
     )
     color = "#69001e"
-    dash = "dashed"
+    dash = "dotted"
     marker = "diamond"
 
     stochastic_weights = param.Boolean(

@@ -148,7 +148,7 @@ class FewMultiplicationsBinary(FewMultiplications):
         r" P(b = 1) = \frac{|x|}{2^e} - 1",
     )
     color = "#3c693c"
-    dash = "dashed"
+    dash = "solid"
     marker = "triangle"
     weight_bits = 1
     weight_estimator = identity

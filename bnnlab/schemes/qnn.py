@@ -161,7 +161,7 @@ class QNN(SignWeights):
     )
     color = "#5a4bc3"
     dash = "solid"
-    marker = "star"
+    marker = "plus"
 
     spacing = param.Selector(
         default="linear",
