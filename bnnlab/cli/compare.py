@@ -58,10 +58,22 @@ def _network_option(name: str, owners: dict[str, Any]) -> click.Option:
     return _flag(name, _kind(next(iter(owners.values()))), about, default)
 
 
+class _Schedule(click.ParamType):
+    name = "epoch:factor,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[list[float]]:
+        try:
+            return [[float(part) for part in entry.split(":")] for entry in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not EPOCH:FACTOR,..., as in 15:0.1,25:0.1", param, ctx)
+
+
 def _kind(parameter: Any) -> Any:
     kinds: dict[type, Any] = {param.Integer: int, param.Number: float}
     if isinstance(parameter, param.Selector):
         return click.Choice(parameter.objects)
+    if isinstance(parameter, param.List):
+        return _Schedule()
     return kinds[type(parameter)]
 
 

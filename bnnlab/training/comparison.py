@@ -52,7 +52,7 @@ class Comparison(param.Parameterized):
         schemes: names, or `{"name": "dorefa", "activation_bits": 2}`; "all" for every scheme.
         seeds: how many seeds (from 0), or a list of them.
         settings: steps, batch_size, lr, loss, optimizer, threads, probe_every, evaluate_every,
-            checkpoint_every: see their parameters' help.
+            test_every, checkpoint_every, schedule: see their parameters' help.
 
     Raises ValueError, saying what was given and what is allowed.
     """
@@ -69,6 +69,13 @@ class Comparison(param.Parameterized):
         inclusive_bounds=(False, True),
         constant=True,
         doc="Step size of the optimizer.",
+    )
+    schedule = param.List(
+        default=[],
+        constant=True,
+        precedence=-1,
+        doc="What the step size is multiplied by from which epoch on: [[15, 0.1], [25, 0.1]] is a "
+        "tenth after 15 epochs and a hundredth after 25.",
     )
     loss = param.Selector(
         default="squared_hinge",
@@ -99,6 +106,13 @@ class Comparison(param.Parameterized):
         constant=True,
         doc="Steps between looks at the validation set (at most 1,000 samples of it each time).",
     )
+    test_every = param.Integer(
+        default=0,
+        bounds=(0, limits.STEPS),
+        constant=True,
+        doc="Steps between looks at the whole validation and test sets, 0 for none before the end. "
+        "A run then also says what its test accuracy was where validation was best.",
+    )
     checkpoint_every = param.Integer(
         default=500,
         bounds=(1, limits.STEPS),
@@ -117,6 +131,7 @@ class Comparison(param.Parameterized):
         about = tasks.get(**self.task)
         network = about.network if network is None else network
         super().__init__(**{"loss": about.loss, "lr": about.lr, **settings})
+        _check_schedule(self.schedule)
         self.network = networks.complete(_spec(network, "network"))
         self.schemes = _complete_schemes(schemes)
         self.seeds = _complete_seeds(seeds)
@@ -297,6 +312,20 @@ SETTINGS = tuple(name for name in Comparison.param if name != "name")
 
 def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def _check_schedule(schedule: list) -> None:
+    previous = -1.0
+    for entry in schedule:
+        numbers = isinstance(entry, (list, tuple)) and all(
+            isinstance(number, (int, float)) and not isinstance(number, bool) for number in entry
+        )
+        if not numbers or len(entry) != 2 or not previous < entry[0] or not 0 < entry[1] <= 100:
+            raise ValueError(
+                f"schedule holds {entry!r}; give [epoch, factor] with epochs from 0 that grow and "
+                "factors above 0, up to 100"
+            )
+        previous = entry[0]
 
 
 def _spec(given: object, kind: str) -> dict:

@@ -82,6 +82,8 @@ class TrainedRun:
             return
         scalars = {"epoch": epoch, "train_loss": loss, "train_accuracy": accuracy}
         evaluating = step % self.settings["evaluate_every"] == 0
+        if self.settings["test_every"] and step % self.settings["test_every"] == 0:
+            scalars |= {f"whole_{name}": value for name, value in self._evaluation().items()}
         self._record(scalars, seen or {}, looking=looking, evaluating=evaluating)
         if step % self.settings["checkpoint_every"] == 0:
             self.save()
@@ -101,15 +103,18 @@ class TrainedRun:
 
     def finish(self) -> None:
         """Evaluate on the whole validation and test sets and write the terminal marker."""
-        marker: dict = {"state": "done", "step": self.step}
+        # A loss can overflow in evaluation alone; JSON has no infinity.
+        found = {n: v if math.isfinite(v) else None for n, v in self._evaluation().items()}
+        best = best_whole(files.read_lines(self.folder / "scalars.jsonl"))
+        self._end({"state": "done", "step": self.step, **found, **({"best": best} if best else {})})
+
+    def _evaluation(self) -> dict[str, float]:
+        """Return loss and accuracy on the whole validation and test sets."""
+        found = {}
         for name in ("validation", "test"):
             loss, accuracy = self.lane.evaluate(*getattr(self.data, name))
-            # A loss can overflow in evaluation alone; JSON has no infinity.
-            marker |= {
-                f"{name}_loss": loss if math.isfinite(loss) else None,
-                f"{name}_accuracy": accuracy,
-            }
-        self._end(marker)
+            found |= {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+        return found
 
     def _end(self, marker: dict) -> None:
         self.save()
@@ -121,6 +126,20 @@ class TrainedRun:
         self.recorder.sync()
         saved = checkpoint.Checkpoint(self.step, self.lane.state(), self.recorder.bytes)
         checkpoint.write(self.folder, saved)
+
+
+def best_whole(lines: list[dict]) -> dict | None:
+    """Return the step at which the whole validation set went best, and the test's numbers there.
+
+    A later step wins a tie, as in the code of BinaryConnect and LAB. None where no line has them.
+    """
+    best = None
+    for line in lines:
+        accuracy = line.get("whole_validation_accuracy")
+        if accuracy is not None and (best is None or accuracy >= best["validation_accuracy"]):
+            whole = {k.removeprefix("whole_"): v for k, v in line.items() if k[:6] == "whole_"}
+            best = {"step": line["step"], **whole}
+    return best
 
 
 class Samples(NamedTuple):
@@ -185,6 +204,7 @@ class Trainer(Iterator[int]):
             for seed in comparison["seeds"]
         }
         self._first_lr = comparison["lr"]
+        self._schedule = comparison["schedule"]
         self._first_steps = comparison["steps"]
         self.runs: list[TrainedRun] = []
         self.read_changes()
@@ -201,6 +221,10 @@ class Trainer(Iterator[int]):
         self.steps = self._changes.steps(self._first_steps)
         for run in self.runs:
             run.go_on(self.steps)
+
+    def _factor(self, epoch: float) -> float:
+        """Return what the schedule multiplies the step size by."""
+        return math.prod(factor for begins, factor in self._schedule if begins <= epoch)
 
     @property
     def going(self) -> list[TrainedRun]:
@@ -225,7 +249,7 @@ class Trainer(Iterator[int]):
                 # Not the steps it was extended to: what was trained before must not depend on them.
                 progress = min(1.0, step / self._first_steps)
                 run.adopt(self._changes.options(run.name, step))
-                lr = self._changes.lr(step, self._first_lr)
+                lr = self._changes.lr(step, self._first_lr) * self._factor(batches.epoch(step))
                 run.advance(drawn[run.seed], batches.epoch(step + 1), lr, progress)
             if not run.ended and run.step >= self.steps:
                 run.finish()

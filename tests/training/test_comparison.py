@@ -48,6 +48,9 @@ def test_plain_data_round_trip():
         ({"lr": float("nan")}, ["lr", "nan"]),
         ({"batch_size": 1}, ["batch_size", "1", "2"]),
         ({"stepz": 3}, ["stepz", "steps"]),
+        ({"schedule": [[15, 0.1], [15, 0.1]]}, ["[15, 0.1]", "epochs from 0 that grow"]),
+        ({"schedule": [[3, 0]]}, ["[3, 0]", "above 0"]),
+        ({"schedule": [5]}, ["5", "[epoch, factor]"]),
         ({"seeds": 40, "schemes": ["lab", "bnn"]}, ["80", str(limits.RUNS)]),
         ({"network": {"name": "mlp", "width": 4096, "depth": 8}}, ["weights", "allowed"]),
         (

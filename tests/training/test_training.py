@@ -260,3 +260,28 @@ def test_options_changed_while_it_trains_hold_from_their_step_on(tmp_path):
     layer = logs["changed"].model("dorefa").hidden2.layer
     assert layer.scheme.weight_bits == 3 and layer.input_step == 1.0
     assert logs["plain"].model("dorefa").hidden2.layer.scheme.weight_bits == 1
+
+
+def test_the_schedule_multiplies_the_step_size_from_its_epochs_on(tmp_path):
+    settings = SMALL | {"schemes": ["bnn"], "steps": 60}
+    log = Comparison(**settings, schedule=[[1, 0.1], [2, 0.5]]).create(tmp_path / "a.bnnlab")
+    with Trainer(log.path) as trainer:
+        per_epoch, lrs = trainer.batches[0].per_epoch, []
+        for _ in trainer:
+            lrs.append(trainer.runs[0].lane.lr)
+    assert per_epoch < 30
+    expected = [0.005] * per_epoch + [0.0005] * per_epoch + [0.00025] * (60 - 2 * per_epoch)
+    assert lrs[:60] == pytest.approx(expected)
+
+
+def test_the_test_is_taken_where_validation_was_best(tmp_path):
+    log = train(tmp_path / "a.bnnlab", schemes=["bnn"], steps=40, test_every=10)
+    run = log.run("bnn")
+    steps, validation = run.column("whole_validation_accuracy")
+    _, test = run.column("whole_test_accuracy")
+    assert steps.tolist() == [10, 20, 30, 40]
+    at = max(range(4), key=lambda i: (validation[i], i))  # a later one wins a tie
+    assert run.end["best"]["step"] == steps[at]
+    assert run.end["best"]["test_accuracy"] == test[at]
+    assert run.end["test_accuracy"] == test[-1]  # the last is the end
+    assert "best" not in train(tmp_path / "b.bnnlab", schemes=["bnn"], steps=5).run("bnn").end
