@@ -35,8 +35,8 @@ class Bop(Scheme):
         r"m \leftarrow (1 - \gamma)\,m + \gamma\,\frac{\partial \ell}{\partial w}",
         r"w \leftarrow -w \quad \mathrm{where}\; |m| > \tau,\; \mathrm{sign}(m) = w",
     )
-    color = "#117733"
-    dash = "solid"
+    color = "#f03cc8"
+    dash = "dashed"
     marker = "x"
     weight_bits = 1
     weight_estimator = identity

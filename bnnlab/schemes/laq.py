@@ -41,7 +41,6 @@ def grid(bits: int, spacing: str) -> Grid:
     return Grid.of(list(range(n + 1)) if linear else [0, *(2**i for i in range(n))])
 
 
-@cache
 class Levels(SignIdentity):
     """The nearest level forward, 1 backward: every gradient passes."""
 
@@ -58,6 +57,9 @@ class Levels(SignIdentity):
         """The nearest of the levels between -1 and 1."""
         largest = self.grid.codes[-1].item()
         return sign(x) * self.grid.nearest(x.abs() * largest) / largest
+
+
+_levels = cache(Levels)
 
 
 class _Alternating(Curved):
@@ -136,7 +138,7 @@ class LAQ(_Alternating):
     * `spacing` "linear": $\{0, \pm\frac1n, \pm\frac2n, ..., \pm 1\}$,
     * "log": $\{0, \pm 2^{-(n-1)}, ..., \pm\frac12, \pm 1\}$,
 
-    found in turns so that $\frac12\sum_i d_i(\alpha b_i - w_i)^2$ becomes small (section 3.3):
+    found in turns so that $\frac12\sum_i d_i(\alpha b_i - w_i)^2$ becomes small:
     $b = \Pi_Q(w / \alpha)$, the nearest level (the cut between two is their arithmetic middle), and
     then `alpha_rule`
 
@@ -164,7 +166,7 @@ class LAQ(_Alternating):
         r"\hat{w} = \alpha\,\Pi_Q\left(\frac{w}{\alpha}\right)",
         r"\alpha = \frac{\|b \odot d \odot w\|_1}{\|b \odot d\|_1},\quad d = \sqrt{v} + \epsilon",
     )
-    color = "#004488"
+    color = "#f0005a"
     dash = "dotted"
     marker = "hex"
 
@@ -198,7 +200,7 @@ class LAQ(_Alternating):
     @property
     def weight_estimator(self):
         """The levels for alpha = 1."""
-        return Levels(self.bits, self.spacing)
+        return _levels(self.bits, self.spacing)
 
     def solve(self, w, second_moment, start):
         """The nearest levels, times alpha; the scale is alpha over the largest code."""
@@ -226,11 +228,11 @@ class LAT(_Alternating):
     least. For a given alpha, b is $\mathrm{sign}(w)$ where $|w| > \Delta = \alpha/2$; for a given
     b, $\alpha = \|b \odot d \odot w\|_1 / \|b \odot d\|_1$. `solver`:
 
-    * "exact" (section 3.2, algorithm 1): the support is the k largest |w|; with their sums
+    * "exact": the support is the k largest |w|; with their sums
       $c_k = \frac12 \sum_{i \leq k} d_i |w_i| / \sum_{i \leq k} d_i$, the k with the largest
       $c_k^2 \sum_{i \leq k} d_i$ is the best of all, $\Delta = c_k$, $\alpha = 2 c_k$. It sorts the
       layer's weights in every step.
-    * "approximate" (algorithm 2): b and alpha in turns, at most ten, beginning with the alpha of
+    * "approximate": b and alpha in turns, at most ten, beginning with the alpha of
       the step before; in the first step with $\Delta = 0.7\,\mathrm{mean}|w|$.
 
     The curvature d is LAB's, from Adam's second moment or elsewhere
@@ -253,9 +255,9 @@ class LAT(_Alternating):
         r"\hat{w} = \alpha\,\mathrm{sign}(w)\,1_{|w| > \alpha/2}",
         r"\alpha = \frac{\|b \odot d \odot w\|_1}{\|b \odot d\|_1},\quad d = \sqrt{v} + \epsilon",
     )
-    color = "#3399BB"
-    dash = "dashdot"
-    marker = "hex"
+    color = "#78961e"
+    dash = "dotted"
+    marker = "star"
     weight_bits = 2
     weight_estimator = TernaryIdentity(0.5)
 

@@ -42,8 +42,8 @@ class TernaryWeights(Scheme):
     r"""Ternary Weight Networks (TWN): the threshold is a share of the mean size.
 
     Forward: $\hat w = \alpha\,\mathrm{sign}(w)\,1_{|w| > \Delta}$ with
-    $\Delta = 0.7\,\mathrm{mean}|w|$ (eq. 6) and $\alpha$ the mean of $|w|$ over the weights above
-    $\Delta$ (eq. 5), which minimizes $\|w - \alpha t\|^2$ for the threshold. 0.7 is the best one's
+    $\Delta = 0.7\,\mathrm{mean}|w|$ and $\alpha$ the mean of $|w|$ over the weights above
+    $\Delta$, which minimizes $\|w - \alpha t\|^2$ for the threshold. 0.7 is the best one's
     share for weights between those of a uniform (2/3) and of a normal distribution (0.75). One
     alpha a layer.
 
@@ -65,9 +65,9 @@ class TernaryWeights(Scheme):
         r" \Delta = 0.7\,\mathrm{mean}|w|",
         r"\alpha = \mathrm{mean}\left(|w|\; : \;|w| > \Delta\right)",
     )
-    color = "#8C8C00"
-    dash = "dashed"
-    marker = "triangle"
+    color = "#003c5a"
+    dash = "dashdot"
+    marker = "hex"
     weight_bits = 2
     weight_estimator = TernaryIdentity(0.7)
 

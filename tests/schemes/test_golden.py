@@ -117,3 +117,46 @@ def test_bop():
     w.grad = torch.tensor([0.4, 0.6, 0.6, -0.6])
     optimizer.step()
     assert w.tolist() == [1, -1, -1, 1]
+
+
+def test_approx_sign():
+    x = torch.tensor([-1.5, -0.5, 0.0, 0.25, 1.0])
+    gradient = schemes.get("bi_real").activation_estimator.pseudo_gradient(x)
+    assert close(gradient, [0.0, 1.0, 2.0, 1.5, 0.0])
+
+
+def test_swish_sign():
+    gradient = schemes.get("bnn_plus").activation_estimator.pseudo_gradient(
+        torch.tensor([0.0, 0.2])
+    )
+    assert close(gradient, [5.0, 3.0236606])
+
+
+def test_ir_net():
+    """Mean -0.0083333, deviation 0.7116332: mean size 0.6948065, nearest power of two 1/2."""
+    scheme = schemes.get("ir_net")
+    q = scheme.quantize(W)
+    assert q.signs.tolist() == SIGNS
+    assert q.scale.tolist() == [0.5]
+    assert close(scheme.decay(0.5).pseudo_gradient(torch.tensor([0.5])), [0.7864477])
+
+
+def test_bitnet():
+    q = schemes.get("bitnet").quantize(W)
+    assert q.signs.tolist() == SIGNS  # 0 lies above the mean, which is negative
+    assert close(q.scale, [0.4916667])
+    x = torch.tensor([[127.0, 1.4, 0.6, -3.0], [12.7, 0.26, 0.04, 6.35]])
+    expected = torch.tensor([[127.0, 1.0, 1.0, 0.0], [12.7, 0.3, 0.0, 6.4]])
+    assert torch.allclose(schemes.get("bitnet").activation(x), expected, atol=1e-5)
+
+
+def test_bitnet_of_three_values():
+    q = schemes.get("bitnet_158").quantize(W)
+    assert (q.signs * q.mask).tolist() == [1, -1, 0, -1, 1, 0]
+    assert close(q.scale, [0.4916667])
+
+
+def test_prox_quant():
+    w = torch.tensor([0.8, -0.3, 1.25, -1.05, 0.0])
+    found = schemes.get("prox_quant").proximal(w, 0.1)
+    assert close(found, [0.9, -0.4, 1.15, -1.0, 0.1])
