@@ -95,7 +95,7 @@ class TrainedRun:
             scalars |= {"validation_loss": loss, "validation_accuracy": accuracy}
         if looking:
             with torch.no_grad():
-                look = Look(self.lane, seen, self.data.extent)
+                look = Look(self.lane, seen, self.data.extent, self.data.validation_sample)
                 seen_scalars, arrays = observe(look)
             scalars |= seen_scalars
             self.lane.last_signs = look.signs

@@ -1,6 +1,7 @@
 """What a probe may look at, and the histograms they share."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 from bnnlab.nn.watch import Seen
 from bnnlab.schemes.base import Quantized
 from bnnlab.training.lane import Lane
+
+if TYPE_CHECKING:
+    from bnnlab.training.trainer import Samples
 
 # Histograms of larger tensors are taken over about this many entries, those of their first rows:
 # neurons and samples come in no order, so the picture is the same, and looking stays cheap beside
@@ -26,6 +30,7 @@ class Look:
         lane: the lane; probes do not change it and draw no random numbers.
         seen: what passed in that step, by layer (empty at step 0).
         extent: `(x0, x1, y0, y1)` of a 2-D task's points, None for other tasks.
+        sample: inputs and labels of the validation set that are looked at often.
         quantized: by layer, the deployed weights now, of the layers that are binarized.
         signs: by layer, True where a 1-bit weight is +1.
     """
@@ -33,6 +38,7 @@ class Look:
     lane: Lane
     seen: dict[str, Seen]
     extent: tuple[float, float, float, float] | None
+    sample: "Samples | None" = None
     quantized: dict[str, Quantized] = field(init=False)
     signs: dict[str, Tensor] = field(init=False)
 
