@@ -7,6 +7,7 @@ from bnnlab.nn.conv import BinarizedConv2d
 from bnnlab.nn.layer import BinarizedLayer
 from bnnlab.nn.linear import BinarizedLinear
 from bnnlab.nn.lstm import BinarizedLSTM
+from bnnlab.nn.multiplications import Multiplications, multiplications
 from bnnlab.nn.networks import after_step, anneal, binarized_layers
 from bnnlab.nn.networks.lenet import LeNet
 from bnnlab.nn.networks.lstm import LSTM
@@ -26,6 +27,7 @@ __all__ = [
     "BinarizedLayer",
     "BinarizedLinear",
     "LeNet",
+    "Multiplications",
     "Seen",
     "ShiftBatchNorm",
     "Summary",
@@ -33,6 +35,7 @@ __all__ = [
     "anneal",
     "binarize",
     "binarized_layers",
+    "multiplications",
     "networks",
     "summary",
     "watch",

@@ -148,8 +148,8 @@ class FewMultiplicationsBinary(FewMultiplications):
         r" P(b = 1) = \frac{|x|}{2^e} - 1",
     )
     color = "#3c693c"
-    dash = "solid"
-    marker = "triangle"
+    dash = "dashdot"
+    marker = "diamond"
     weight_bits = 1
     weight_estimator = identity
 
