@@ -195,6 +195,7 @@ class Settings:
         for chosen in reversed(spec["schemes"]):
             self._put(f"scheme.{chosen['name']}", chosen)
         self._chosen = list(dict.fromkeys(chosen["name"] for chosen in spec["schemes"]))
+        self._listed = set(self._chosen)  # the others are a click away
         self._untouched = True
 
     def _put(self, prefix: str, options: dict) -> None:
@@ -207,7 +208,7 @@ class Settings:
         choice = param.Selector(objects=list(tasks.names()), doc="What is learnt.")
         suited = param.Selector(objects=networks.taking(task.kind), doc="What learns it.")
         rest = {field.key: field for field in _fields(Comparison)}
-        training = [rest.pop(key) for key in ("lr", "batch_size", "steps", "loss")]
+        training = [rest.pop(key) for key in ("lr", "batch_size", "steps", "loss", "optimizer")]
         return [
             {
                 "title": "Task",
@@ -369,6 +370,7 @@ class Settings:
         return {
             "name": name,
             "title": scheme.title,
+            "listed": name in self._listed,
             "options": options,
             **look(scheme.description()),
         }

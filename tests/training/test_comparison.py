@@ -51,7 +51,7 @@ def test_plain_data_round_trip():
         ({"schedule": [[15, 0.1], [15, 0.1]]}, ["[15, 0.1]", "epochs from 0 that grow"]),
         ({"schedule": [[3, 0]]}, ["[3, 0]", "above 0"]),
         ({"schedule": [5]}, ["5", "[epoch, factor]"]),
-        ({"seeds": 40, "schemes": ["lab", "bnn"]}, ["80", str(limits.RUNS)]),
+        ({"seeds": 100, "schemes": ["lab", "bnn"]}, ["200", str(limits.RUNS)]),
         ({"network": {"name": "mlp", "width": 4096, "depth": 8}}, ["weights", "allowed"]),
         (
             {"network": {"name": "mlp", "depth": 1}, "schemes": ["xnor_net"]},

@@ -66,8 +66,16 @@ function formPart(send) {
       options.length ? h("div.scheme-options", { id: `${id}-options`, hidden: true }, options) : null)
   }
 
+  function schemeRows(schemes) {
+    const others = schemes.filter((scheme) => !scheme.listed)
+    const more = others.length
+      ? [h("details.more-schemes", {}, h("summary", {}, `${others.length} more schemes`), others.map(schemeRow))]
+      : []
+    return [...schemes.filter((scheme) => scheme.listed).map(schemeRow), ...more]
+  }
+
   function section(part) {
-    const body = part.schemes ? part.schemes.map(schemeRow) : part.fields.map(row)
+    const body = part.schemes ? schemeRows(part.schemes) : part.fields.map(row)
     const note = part.key ? h("p.message", { role: "alert", hidden: true }) : null
     if (note) controls.set(part.key, { control: null, message: note })
     return h("fieldset", {}, h("legend", {}, part.title), part.note ? h("p.note", {}, part.note) : null, body, note)
