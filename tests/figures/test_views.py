@@ -12,9 +12,10 @@ from bnnlab.figures.marks import Band, Empty, Image, Line, Points, Spikes, Text
 from bnnlab.figures.views.bits import unpack
 from bnnlab.figures.views.boundary import LEVELS
 from bnnlab.figures.views.cost import engineering
+from bnnlab.figures.views.line_scan import _limits as line_limits
 
 VIEWS = ["curves", "boundary", "weights", "bits", "flips", "estimator", "gradients", "time",
-         "spectrum", "hessian", "cost"]  # fmt: skip
+         "spectrum", "hessian", "line_scan", "cost"]  # fmt: skip
 
 
 def panels(name, log, **options):
@@ -210,6 +211,59 @@ def test_hessian_shows_lab_beside_bwn(log):
 def test_hessian_of_other_schemes_says_so(log):
     (only,) = panels("hessian", log, lanes=["bwn"])
     assert "add lab or lab2" in only.empty
+
+
+def test_line_scan_marks_each_choice(log):
+    (panel,) = panels("line_scan", log, lanes=["lab"], layers=["hidden2"])
+    arrays, run = log.run("lab").arrays(), log.run("lab")
+    losses = arrays["line_scan/hidden2"]
+    (curve,) = [mark for mark in panel.marks if isinstance(mark, Line)]
+    np.testing.assert_allclose(curve.y, losses)
+    np.testing.assert_allclose(curve.x, np.linspace(-2, 2, 21), atol=1e-5)
+    plain, own, best = [mark for mark in panel.marks if isinstance(mark, Points)]
+    assert (own.x[0], own.y[0]) == (0, losses[10])
+    assert (best.x[0], best.y[0]) == (curve.x[losses.argmin()], losses.min())
+    constant, chosen = (run.column(f"{key}/hidden2")[1][-1] for key in ("alpha_bwn", "alpha"))
+    assert plain.x[0] == pytest.approx(np.log2(constant / chosen), abs=1e-4)
+    assert losses.min() <= plain.y[0] <= losses.max()
+    assert f"BWN {figures.view.number(constant)} ○" in panel.heading
+    assert panel.y_range[0] <= losses.min() and losses.max() <= panel.y_range[1]
+
+
+def test_line_scan_goes_back_in_time(log):
+    then = panels("line_scan", log, lanes=["lab"], layers=["hidden2"], step=0)[0]
+    plain, own, _ = [mark for mark in then.marks if isinstance(mark, Points)]
+    assert plain.x[0] == pytest.approx(own.x[0], abs=1e-5)  # the curvature is constant at first
+
+
+def test_line_scan_is_there_for_loss_aware_lanes_alone(log, empty_log, tmp_path):
+    view = figures.get("line_scan")
+    assert view.applies(log) and view.applies(empty_log)
+    scanned = {panel.lane for panel in panels("line_scan", log)}
+    assert {"lab", "lab2"} <= scanned and not scanned & {"full_precision", "bwn", "bnn"}
+    (only,) = panels("line_scan", log, lanes=["bwn"])
+    assert "add lab or lab2" in only.empty
+    comparison = bnnlab.Comparison(
+        task="moons", schemes=[{"name": "lab", "granularity": "channel"}], steps=2, probe_every=1
+    )
+    channels = comparison.run(tmp_path / "channels.bnnlab", progress=False)
+    assert not view.applies(channels)
+    assert all("one scaling factor" in p.empty for p in view.panels(channels))
+
+
+@pytest.mark.parametrize(
+    ("losses", "limits"),
+    [
+        ([], (0.01, 1.0)),
+        ([0.0, np.nan], (0.01, 1.0)),
+        ([0.03, 0.4], (0.02, 0.5)),
+        ([0.5, 0.5], (0.25, 0.5)),
+        ([1e-9, 3.0, np.inf], (0.0005, 5.0)),
+        ([1.0, 1e30], (1.0, 1e4)),
+    ],
+)
+def test_the_axis_of_a_line_scan_is_round_and_holds_what_it_can(losses, limits):
+    assert line_limits(np.array(losses, dtype=np.float32)) == pytest.approx(limits)
 
 
 def test_boundary_keeps_the_sign_of_the_score(log):
