@@ -30,7 +30,8 @@ def pack(model: "nn.Module") -> PackedModel:
     """A trained network as packed bits; the network itself stays as it is.
 
     Args:
-        model: a `bnnlab.nn.MLP`, in training or evaluation mode; what is packed is its evaluation.
+        model: a network of `bnnlab.nn`, in training or evaluation mode; what is packed is its
+            evaluation, `model(x)`.
 
     Raises:
         NotPackable: a part of it cannot be run as packed bits; the message says which and why.
@@ -38,7 +39,7 @@ def pack(model: "nn.Module") -> PackedModel:
     """
     from bnnlab.packed.fold import fold
 
-    return PackedModel(fold(model))
+    return fold(model)
 
 
 def load_packed(path: str | os.PathLike[str]) -> PackedModel:

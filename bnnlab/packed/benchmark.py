@@ -13,9 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnnlab.nn.activation import Activation
-from bnnlab.nn.networks.mlp import MLP
-from bnnlab.packed.layers import Thresholds
+from bnnlab.nn.conv import BinarizedConv2d
+from bnnlab.nn.layer import BinarizedLayer
+from bnnlab.nn.networks.feedforward import Feedforward
+from bnnlab.nn.networks.lstm import LSTM
+from bnnlab.packed.fold import own_copy
+from bnnlab.packed.lstm import PackedLSTM
 from bnnlab.packed.model import PackedModel
+from bnnlab.packed.stages import Thresholds
+from bnnlab.schemes.base import Scheme
 
 SAMPLE_SECONDS = 3e-4  # each timing repeats its call for at least so long
 Timing = dict[str, float]
@@ -65,31 +71,88 @@ def _timing(samples: list[float]) -> Timing:
 class FloatTwin(nn.Module):
     """A network as PyTorch would run it: its effective weights as dense float32.
 
+    Convolutions are `F.conv2d`, which is oneDNN's. An LSTM looks up its symbols' columns and
+    multiplies once a time step, as the packed one does.
+
     Args:
         model: the network.
-        onednn: multiply through oneDNN, with weights reordered for `batch` samples as it likes them
-            best, instead of with `F.linear` (which is MKL's, and slow on AMD).
+        onednn: multiply dense matrices through oneDNN, with weights reordered for `batch` samples
+            as it likes them best, instead of with `F.linear` (which is MKL's, and slow on AMD).
         batch: samples that will come at once.
     """
 
-    def __init__(self, model: MLP, onednn: bool = False, batch: int = 1):
+    def __init__(self, model: Feedforward | LSTM, onednn: bool = False, batch: int = 1):
         super().__init__()
-        self.blocks = []
-        block: Any
-        for block in model.children():
-            linear = block.layer
-            weight = linear.scheme.quantized(linear).values.detach().clone()
-            bias = None if linear.bias is None else linear.bias.detach().clone()
-            norm = deepcopy(block.norm).eval()
-            product = onednn_linear(weight, bias, batch) if onednn else _linear(weight, bias)
-            self.blocks.append((product, norm, _activation(block.activation)))
-            self.add_module(f"norm{len(self.blocks)}", norm)
+        self.onednn = onednn
+        lstm = isinstance(model, LSTM)
+        self.run = self._lstm(model, batch) if lstm else self._feedforward(model, batch)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, inputs) -> scores (batch, outputs)."""
-        for product, norm, activation in self.blocks:
-            x = activation(norm(product(x)))
-        return x
+        """(batch, inputs), or symbols (batch, time), -> scores (..., outputs)."""
+        return self.run(x)
+
+    def _product(self, layer: BinarizedLayer, batch: int) -> Callable[[Tensor], Tensor]:
+        weight = layer.scheme.quantized(layer).values.detach().clone()
+        bias = layer.scheme.bias(layer)
+        bias = None if bias is None else bias.detach().clone()
+        if isinstance(layer, BinarizedConv2d):
+            stride, padding = layer.stride, layer.padding
+            return lambda x: F.conv2d(x, weight, bias, stride, padding)
+        return onednn_linear(weight, bias, batch) if self.onednn else _linear(weight, bias)
+
+    def _feedforward(self, model: Feedforward, batch: int) -> Callable[[Tensor], Tensor]:
+        stages: list[Callable[[Tensor], Tensor]] = []
+        blocks: Any = list(model.children())
+        first = blocks[0].layer
+        if isinstance(first, BinarizedConv2d):
+            stages.append(lambda x: x.reshape(len(x), *model.shape))
+        if first.fed == "input" and type(first.scheme).input is not Scheme.input:
+            stages.append(first.scheme.input)
+        flat = not isinstance(first, BinarizedConv2d)
+        for block in blocks:
+            if not isinstance(block.layer, BinarizedConv2d) and not flat:
+                stages.append(lambda x: x.flatten(1))
+                flat = True
+            norm = deepcopy(block.norm).eval()
+            after = [norm, _activation(block.activation)]
+            after = [*after, block.pool] if block.pool_last else [block.pool, *after]
+            stages += [self._product(block.layer, batch), *after]
+        stages = [stage for stage in stages if not isinstance(stage, nn.Identity)]
+
+        def run(x: Tensor) -> Tensor:
+            for stage in stages:
+                x = stage(x)
+            return x
+
+        return run
+
+    def _lstm(self, model: LSTM, batch: int) -> Callable[[Tensor], Tensor]:
+        lstm = model.lstm
+        columns = lstm.input.scheme.quantized(lstm.input).values.detach().T.contiguous()
+        norms = [
+            deepcopy(norm).eval()
+            for norm in (lstm.input_norm, lstm.recurrent_norm, model.output_norm)
+        ]
+        recur = self._product(lstm.recurrent, batch)
+        cell = torch.tanh if lstm.activation is None else _activation(lstm.activation)
+        bias, hidden = lstm.bias.detach().clone(), lstm.hidden
+        dense: dict[int, Callable[[Tensor], Tensor]] = {}
+
+        def run(x: Tensor) -> Tensor:
+            given = norms[0](F.embedding(x.T.flatten(), columns)) + bias
+            h = c = given.new_zeros(len(x), hidden)
+            states = []
+            for now in given.unflatten(0, (x.shape[1], len(x))):
+                i, f, g, o = (now + norms[1](recur(h))).chunk(4, 1)
+                c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+                h = o.sigmoid() * cell(c)
+                states.append(h)
+            every = torch.stack(states, 1).flatten(0, 1)
+            if len(every) not in dense:  # its weights are in the order for so many rows
+                dense[len(every)] = self._product(model.output, len(every))
+            return norms[2](dense[len(every)](every)).unflatten(0, x.shape)
+
+        return run
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
@@ -111,6 +174,8 @@ def _activation(activation: nn.Module) -> Callable[[Tensor], Tensor]:
     """The activation without what only training needs."""
     if not isinstance(activation, Activation):
         return activation
+    if type(activation.scheme).activation is not Scheme.activation:
+        return own_copy(activation)
     estimator = activation.scheme.activation_estimator
     return F.relu if estimator is None else estimator.forward
 
@@ -118,20 +183,23 @@ def _activation(activation: nn.Module) -> Callable[[Tensor], Tensor]:
 def packing(packed: PackedModel, x: np.ndarray) -> Callable[[], object] | None:
     """The part of a forward pass that turns sums into bits, to be timed by itself.
 
-    None where no layer does.
+    With pooling, where it is between the two. None where no layer does.
     """
-    stages = []
+    stages, between = [], packed.entered(x)
     for layer in packed.layers:
-        sums = layer.product(x)
+        if isinstance(layer, PackedLSTM):
+            between = layer(between)
+            continue
+        sums = layer.product(between)
         if isinstance(layer.after, Thresholds):
-            stages.append((layer.after, sums))
-        x = layer.after(sums)
+            stages.append((layer, sums))
+        between = layer.finish(sums)
     if not stages:
         return None
 
     def pack() -> None:
-        for after, sums in stages:
-            after(sums)
+        for layer, sums in stages:
+            layer.finish(sums)
 
     return pack
 
@@ -149,18 +217,21 @@ def one_thread() -> Iterator[None]:
 
 @one_thread()
 @torch.inference_mode()
-def compare(model: MLP, packed: PackedModel, x: np.ndarray, rounds: int = 31) -> dict[str, Timing]:
+def compare(
+    model: Feedforward | LSTM, packed: PackedModel, x: np.ndarray, rounds: int = 31
+) -> dict[str, Timing]:
     """Time one forward pass of a batch in one thread: packed, and PyTorch with dense weights.
 
     Args:
         model: the network.
         packed: the same network, packed.
-        x: float32 (batch, inputs).
+        x: float32 (batch, inputs), or int64 (batch, time) of a text.
         rounds: samples of each.
 
     Returns:
         Timings of "packed" (packing counted), "packing" (of that, turning sums into bits; only
-        where there is some), "torch" (`F.linear`) and "onednn".
+        where there is some), "torch" (`FloatTwin` with `F.linear`) and "onednn" (with oneDNN's
+        product of matrices; convolutions are the same in both).
     """
     given = torch.from_numpy(x)
     torch_twin, onednn_twin = FloatTwin(model), FloatTwin(model, onednn=True, batch=len(x))

@@ -6,40 +6,72 @@ So a neuron is its thresholds. They are found by asking the network's own evalua
 search over all sums there can be; whatever rounding that code does, the bits agree with it.
 """
 
-from collections.abc import Callable
-from copy import deepcopy
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy, deepcopy
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bnnlab.nn.activation import Activation
-from bnnlab.nn.linear import BinarizedLinear
-from bnnlab.nn.networks.mlp import MLP
+from bnnlab.nn.conv import BinarizedConv2d
+from bnnlab.nn.layer import BinarizedLayer
+from bnnlab.nn.networks.feedforward import Feedforward
+from bnnlab.nn.networks.lstm import LSTM
+from bnnlab.nn.summary import few_values, stored_bits, stored_codes
 from bnnlab.packed import kernels
 from bnnlab.packed.errors import NotPackable
-from bnnlab.packed.layers import Affine, FloatProduct, Input, PackedLayer, SignProduct, Thresholds
-from bnnlab.packed.packing import from_keys, keys, pack_flags
+from bnnlab.packed.layers import PackedLayer
+from bnnlab.packed.levels import SIGNS, TERNARY, Codes, Levels
+from bnnlab.packed.lstm import FloatColumns, Gates, PackedLSTM, SignColumns
+from bnnlab.packed.model import Layer, PackedModel
+from bnnlab.packed.packing import from_keys, keys, pack_codes, pack_flags
+from bnnlab.packed.products import FactoredProduct, FloatProduct, Product, SignProduct
+from bnnlab.packed.stages import Affine, Entry, SchemeFunction, Thresholds
+from bnnlab.packed.window import Pair, Window
+from bnnlab.schemes.base import Quantized, Scheme
 
-EXACT = 2**24  # integers up to here are exact in float32
+MOST = 2**28  # the largest sum of integers that is taken
 _REAL_LIMIT = np.array(1e30, np.float32)  # real sums are searched between -1e30 and 1e30
 _NEVER, _ALWAYS = np.int32(2**31 - 1), np.int32(-(2**31))
 
 Chain = Callable[[Tensor], Tensor]
 
 
+class Sums(NamedTuple):
+    """The sums of a layer, and what the network makes of them before its activation.
+
+    Attributes:
+        chain: the function, of (n, outputs) or (n, outputs, height, width), float32 or float64.
+        outputs: neurons or channels.
+        bound: the largest size of a sum; None where sums are real.
+        scaled, shifted: whether each neuron has a factor and a summand of its own.
+        flat: whether the network has them as (samples, outputs).
+    """
+
+    chain: Chain
+    outputs: int
+    bound: int | None
+    scaled: bool
+    shifted: bool
+    flat: bool
+
+
 @torch.no_grad()
-def fold(model: nn.Module) -> list[PackedLayer]:
-    """The packed layers of a network, which stays as it is.
+def fold(model: nn.Module) -> PackedModel:
+    """The packed form of a network, which stays as it is.
 
     Raises:
         NotPackable: a part of it cannot be run as packed bits.
         KernelsMissing: no compiled kernels.
     """
     kernels.require()
-    if not isinstance(model, MLP):
-        raise NotPackable(f"only bnnlab.nn.MLP can be packed so far, not {type(model).__name__}")
+    if not isinstance(model, Feedforward | LSTM):
+        raise NotPackable(
+            f"the networks of bnnlab.nn can be packed so far, not {type(model).__name__}"
+        )
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if not tensor.is_floating_point():
             continue
@@ -49,88 +81,267 @@ def fold(model: nn.Module) -> list[PackedLayer]:
             )
         if not bool(torch.isfinite(tensor).all()):
             raise NotPackable(f"{name} has values that are not finite")
-    layers = []
-    kind: Input = "real"  # what the layer's inputs are, and their largest integer
-    largest = 1
-    block: Any
-    for name, block in model.named_children():
-        linear: BinarizedLinear = block.layer
-        product, sums_to_outputs = _product(name, linear, kind)
-        norms = {torch.float32: deepcopy(block.norm).eval()}
-        norms[torch.float64] = deepcopy(norms[torch.float32]).double()
-        bound = linear.in_features * largest if kind != "real" else None
-        if bound is not None and bound > EXACT:
-            raise NotPackable(f"{name}: sums reach {bound}; float32 holds integers to {EXACT}")
-
-        def before_activation(sums, scaled=sums_to_outputs, norms=norms):
-            return norms[sums.dtype](scaled(sums))
-
-        after, kind, largest = _after(name, block.activation, before_activation, linear, bound)
-        layers.append(PackedLayer(name, linear.in_features, product, after))
-    return layers
+    with _evaluating(model):
+        return _lstm(model) if isinstance(model, LSTM) else _feedforward(model)
 
 
-def _product(
-    name: str, linear: BinarizedLinear, kind: Input
-) -> tuple[SignProduct | FloatProduct, Chain]:
-    """The layer's product, and the function from its sums to the linear layer's outputs."""
-    values, signs, scale, *_ = linear.scheme.quantized(linear)
-    if signs is not None and scale is not None:
-        bits = kernels.pack_signs(signs.contiguous())
-        return SignProduct(bits, linear.in_features, kind), lambda s: linear.scaled(s, scale)
-    if linear.binarized:
-        bits = linear.scheme.weight_bits
-        why = (
-            "is evaluated with its real weights, as its paper does"
-            if bits == 1
-            else f"has weights of {bits} bits; only 1-bit weights can be packed"
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode for as long as it is asked."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _feedforward(model: Feedforward) -> PackedModel:
+    layers: list[Layer] = []
+    blocks: list[tuple[str, Any]] = list(model.named_children())
+    images = isinstance(blocks[0][1].layer, BinarizedConv2d)
+    channels, high, wide = model.shape if images else (int(np.prod(model.shape)), 1, 1)
+    entry = _entry(blocks[0][1].layer, channels)
+    codes = entry.codes
+    for name, block in blocks:
+        layer: BinarizedLayer = block.layer
+        conv = isinstance(layer, BinarizedConv2d)
+        window = Window.whole(channels, high, wide)
+        if conv:
+            sliding = layer.kernel_size, layer.stride, layer.padding
+            window = Window(channels, high, wide, *sliding)
+        product, sums = _layer(name, layer, window, codes, block.norm)
+        after = _after(name, block.activation, sums)
+        pool = _pool(name, block.pool)
+        packed = PackedLayer(
+            name, "conv" if conv else "linear", product, after, pool, bool(pool) and block.pool_last
         )
-        raise NotPackable(f"{name}: {linear.scheme.key} {why}")
-    if kind != "real":
-        raise NotPackable(f"{name}: real weights after a quantized activation are not supported")
-    weights = np.ascontiguousarray(values.detach().numpy()).copy()
-    bias = None if linear.bias is None else linear.bias.detach().numpy().copy()
-    return FloatProduct(weights, bias), lambda s: s
+        layers.append(packed)
+        (channels, high, wide), codes = packed.shape, packed.codes
+    return PackedModel(layers, tuple(model.shape), entry)
 
 
-def _after(
-    name: str, activation: nn.Module, chain: Chain, linear: BinarizedLinear, bound: int | None
-) -> tuple[Thresholds | Affine, Input, int]:
-    """What follows the sums, what the next layer's inputs are, and their largest integer."""
-    scheme = activation.scheme if isinstance(activation, Activation) else None
-    if scheme is None or scheme.activation_estimator is None:
-        return _affine(chain, linear.out_features, relu=scheme is not None), "real", 1
-    codes = scheme.activation_codes
+def _entry(layer: BinarizedLayer, channels: int) -> Entry:
+    """What the scheme of the first layer makes of the network's input."""
+    scheme = layer.scheme
+    if layer.fed != "input" or type(scheme).input is Scheme.input:
+        return Entry(channels)
+    few = stored_codes(scheme.input_step, scheme.input_codes)
+    if few is None or scheme.input_step is None:
+        return Entry(channels, function=SchemeFunction(scheme))
+    codes = Codes(tuple(int(code) for code in few), float(scheme.input_step))
+    index = _indices(scheme.input, codes, scheme.key)
+    levels, flip = thresholds(index, len(codes.codes) - 1, 1, None)
+    if flip.any():
+        raise NotPackable(f"{scheme.key}: the code of an input falls where the input rises")
+    return Entry(channels, codes, levels[:, 0])
+
+
+def _pool(name: str, pool: Any) -> Pair | None:
+    if isinstance(pool, nn.Identity):
+        return None
+    plain = isinstance(pool, nn.MaxPool2d) and (pool.padding, pool.dilation) == (0, 1)
+    if not plain or pool.stride != pool.kernel_size or pool.ceil_mode:
+        raise NotPackable(f"{name}: only pixels that do not overlap can be pooled, not {pool}")
+    size = pool.kernel_size
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def stored(scheme: Scheme, quantized: Quantized) -> tuple[Levels, Tensor] | None:
+    """Quantized weights as levels and patterns of bits, uint8; None where they are kept real."""
+    bits = stored_bits(scheme, quantized)
+    if bits == 32:
+        return None
+    signs = quantized.signs
+    if quantized.codes is None and signs is not None:
+        if quantized.mask is None:
+            return Levels(SIGNS), (signs > 0).to(torch.uint8)
+        mask = quantized.mask.bool()
+        return Levels(TERNARY), (mask & (signs > 0)) | (mask.to(torch.uint8) << 1)
+    codes = quantized.codes
+    assert codes is not None
+    found = codes.unique()
+    table = [int(level) for level in found]
+    table += table[-1:] * (2**bits - len(table))
+    return Levels(tuple(table)), torch.searchsorted(found, codes.contiguous()).to(torch.uint8)
+
+
+def _planes(patterns: Tensor, levels: Levels, window: Window) -> np.ndarray:
+    """Patterns in PyTorch's order as bit planes in the order height, width, channel."""
+    images = patterns.reshape(len(patterns), window.channels, *window.kernel)
+    rows = images.permute(0, 2, 3, 1).reshape(len(patterns), -1).contiguous()
+    return pack_codes(rows.numpy(), levels.bits)
+
+
+def _layer(
+    name: str, layer: BinarizedLayer, window: Window, codes: Codes | None, norm: nn.Module
+) -> tuple[Product, Sums]:
+    """The layer's product, and what the network makes of its sums up to the activation."""
+    quantized = layer.scheme.quantized(layer)
+    kept = stored(layer.scheme, quantized)
+    if kept is None:
+        weights = np.ascontiguousarray(quantized.values.detach().numpy()).copy()
+        bias = layer.scheme.bias(layer)
+        own = None if bias is None else bias.detach().numpy().copy()
+        return FloatProduct(weights, own, window, codes), _sums(layer, quantized, None, norm)
+    levels, patterns = kept
+    flat = not isinstance(layer, BinarizedConv2d)
+    if _factors(layer, window, flat):
+        if codes is not None:
+            raise NotPackable(f"{name}: {layer.scheme.key} scales few-valued inputs")
+        real = SignProduct(_planes(patterns, levels, window), levels, window, None)
+        product = FactoredProduct(real, layer.scheme, layer.fed, flat)
+        return product, _sums(layer, quantized, kept, norm)
+    bound = None if codes is None else window.inputs * levels.largest * codes.largest
+    if bound is not None and bound > MOST:
+        raise NotPackable(f"{name}: sums reach {bound}; {MOST} is the most")
+    product = SignProduct(_planes(patterns, levels, window), levels, window, codes)
+    return product, _sums(layer, quantized, kept, norm, bound)
+
+
+def _factors(layer: BinarizedLayer, window: Window, flat: bool) -> bool:
+    """Whether the scheme scales the layer's sums position by position."""
+    if type(layer.scheme).factored is Scheme.factored:
+        return False
+    x = torch.ones(1, window.channels, window.height, window.width)
+    return layer.scheme.factored(layer, x.flatten(1) if flat else x)[1] is not None
+
+
+def _sums(
+    layer: BinarizedLayer,
+    quantized: Quantized,
+    kept: tuple[Levels, Tensor] | None,
+    norm: nn.Module,
+    bound: int | None = None,
+) -> Sums:
+    """What the network makes of a layer's sums.
+
+    Args:
+        layer: the layer.
+        quantized: its weights.
+        kept: as what they are stored; None where they stay real, and the product adds the bias.
+        norm: the batch norm that follows.
+        bound: the largest size of a sum of integers times codes; None where inputs are real.
+    """
+    scale, step = quantized.scale, layer.input_step
+    scaled = shifted = not isinstance(norm, nn.Identity)
+    norms = {torch.float32: norm, torch.float64: deepcopy(norm).double()}
+    if kept is not None:
+        assert scale is not None
+        scaled |= scale.numel() > 1
+        shifted |= layer.scheme.bias(layer) is not None
+
+    def chain(sums: Tensor) -> Tensor:
+        if kept is not None and scale is not None:
+            # Real inputs that the scheme calls quantized are multiplied as they are.
+            if bound is None and step is not None:
+                sums = sums / step
+            sums = layer.scaled(sums, scale)
+        return norms[sums.dtype](sums)
+
+    flat = not isinstance(layer, BinarizedConv2d)
+    return Sums(chain, layer.out_features, bound, scaled, shifted, flat)
+
+
+def _after(name: str, activation: nn.Module, sums: Sums) -> Thresholds | Affine:
+    """What follows the sums."""
+    if not isinstance(activation, Activation):
+        return _affine(sums, None)
+    scheme = activation.scheme
+    codes = _codes(activation, sums.outputs)
     if codes is None:
-        raise NotPackable(
-            f"{name}: {scheme.key} scales each sample's activations by a number of its own "
-            "(input_scale); packed bits have no place for it"
-        )
-    top, signs = len(codes) - 1, codes == (-1, 1)
-    if not signs and codes != tuple(range(2 ** top.bit_length())):
-        raise NotPackable(f"{name}: activations take the values {codes}; -1, 1 or 0 .. 2^k - 1 can")
-    step = scheme.activation_step
+        plain = type(scheme).activation is Scheme.activation
+        if plain and scheme.activation_estimator is None:
+            return _affine(sums, "relu")
+        return _affine(sums, SchemeFunction(scheme, own_copy(activation)))
 
-    def code(sums: Tensor) -> Tensor:
-        values = activation(chain(sums))
-        return (values > 0).int() if signs else torch.round(values / step).int()
+    def values(points: Tensor) -> Tensor:
+        if sums.flat:
+            return activation(sums.chain(points))
+        # Batch norm takes another way through images of one pixel.
+        images = points[:, :, None, None].expand(-1, -1, 1, 2).contiguous()
+        return activation(sums.chain(images))[:, :, 0, 0]
 
-    levels, flip = thresholds(code, top, linear.out_features, bound)
-    after = Thresholds(levels, pack_flags(flip), signs)
-    return after, "signs" if signs else "codes", 1 if signs else top
+    index = _indices(values, codes, f"{name}: {scheme.key}")
+    levels, flip = thresholds(index, len(codes.codes) - 1, sums.outputs, sums.bound)
+    return Thresholds(levels, pack_flags(flip), codes)
 
 
-def _affine(chain: Chain, outputs: int, relu: bool) -> Affine:
+def own_copy(activation: Activation) -> Activation:
+    """An activation's copy in evaluation mode, without the generator."""
+    own = copy(activation)
+    own.generator = None
+    return deepcopy(own).eval()
+
+
+def _codes(activation: Activation, channels: int) -> Codes | None:
+    """The few values that an activation takes; None where they are kept real."""
+    codes, step = few_values(activation, channels), activation.scheme.activation_step
+    return None if codes is None else Codes(tuple(int(code) for code in codes), float(step))
+
+
+def _indices(values: Chain, codes: Codes, who: str) -> Chain:
+    """From a function of sums to which of the codes each of its values is."""
+    known = torch.tensor(codes.codes, dtype=torch.float32)
+
+    def index(points: Tensor) -> Tensor:
+        found = torch.round(values(points) / codes.step)
+        places = torch.searchsorted(known, found.contiguous()).clamp_max(len(known) - 1)
+        if not torch.equal(known[places], found):
+            raise NotPackable(f"{who}: a quantized value is none of its codes {codes.codes}")
+        return places.int()
+
+    return index
+
+
+def _affine(sums: Sums, function: Any) -> Affine:
     """The chain as scale and shift, in float64 from its own code and rounded once."""
-    shift, shifted = chain(torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, outputs))
-    scale = shifted - shift
-    return Affine(_shared(scale), _shared(shift), relu)
+    points = torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, sums.outputs)
+    ends = sums.chain(points if sums.flat else points[:, :, None, None])
+    shift, shifted = ends.reshape(2, -1)
+    scale = (shifted - shift).float().numpy()
+    offset = shift.float().numpy()
+    return Affine(
+        scale if sums.scaled else scale[:1].copy(),
+        offset if sums.shifted else offset[:1].copy(),
+        function,
+        sums.flat,
+    )
 
 
-def _shared(values: Tensor) -> np.ndarray:
-    """float32, only the first where all are the same."""
-    rounded = values.float().numpy()
-    return rounded[:1].copy() if (rounded == rounded[0]).all() else rounded
+def _lstm(model: LSTM) -> PackedModel:
+    lstm = model.lstm
+    symbols, hidden = lstm.input.in_features, lstm.hidden
+    quantized = lstm.input.scheme.quantized(lstm.input)
+    kept = stored(lstm.input.scheme, quantized)
+    given = _sums(lstm.input, quantized, kept, lstm.input_norm)
+    if kept is None:
+        columns = FloatColumns(np.ascontiguousarray(quantized.values.detach().numpy()).copy())
+    else:
+        levels, patterns = kept
+        columns = SignColumns(pack_codes(patterns.numpy(), levels.bits), levels, symbols)
+    window = Window.whole(hidden, 1, 1)
+    recurrent, again = _layer("lstm.recurrent", lstm.recurrent, window, None, lstm.recurrent_norm)
+    of_inputs, of_states = _affine(given, None), _affine(again, None)
+    shift = lstm.bias.detach().double() + torch.from_numpy(of_inputs.shift + of_states.shift)
+    gates = Gates(of_inputs.scale, shift.float().numpy(), of_states.scale)
+    packed = PackedLSTM("lstm", columns, recurrent, gates, _cell(lstm))
+    product, sums = _layer("output", model.output, window, None, model.output_norm)
+    output = PackedLayer("output", "linear", product, _affine(sums, None))
+    return PackedModel([packed, output], (), Entry(symbols))
+
+
+def _cell(lstm: Any) -> Thresholds | SchemeFunction | None:
+    if lstm.activation is None:
+        return None
+    scheme = lstm.activation.scheme
+    codes = _codes(lstm.activation, lstm.hidden)
+    if codes is None:
+        return SchemeFunction(scheme, own_copy(lstm.activation))
+    index = _indices(lstm.activation, codes, f"lstm: {scheme.key}")
+    levels, flip = thresholds(index, len(codes.codes) - 1, lstm.hidden, None)
+    return Thresholds(levels, pack_flags(flip), codes)
 
 
 def thresholds(

@@ -4,6 +4,8 @@ import numpy as np
 
 from bnnlab.packed import kernels
 
+_BYTE = 8  # planes that one call of a kernel takes
+
 
 def unpack_bits(bits: np.ndarray, k: int) -> np.ndarray:
     """uint32 (..., words) -> uint8 (..., k) of zeros and ones."""
@@ -12,10 +14,25 @@ def unpack_bits(bits: np.ndarray, k: int) -> np.ndarray:
 
 
 def unpack_codes(planes: np.ndarray, k: int) -> np.ndarray:
-    """Bit planes, uint32 (planes, rows, words) -> uint8 (rows, k)."""
-    bits = unpack_bits(planes, k)
-    weights = (1 << np.arange(len(bits), dtype=np.uint8)).astype(np.uint8)
-    return (bits * weights[:, None, None]).sum(0, dtype=np.uint8)
+    """Bit planes, uint32 (planes, ..., words) -> uint8 (..., k), int32 if the planes are many."""
+    dtype = np.uint8 if len(planes) <= _BYTE else np.int32
+    codes = unpack_bits(planes[0], k).astype(dtype, copy=False)
+    for p in range(1, len(planes)):
+        codes = codes | (unpack_bits(planes[p], k).astype(dtype, copy=False) << dtype(p))
+    return codes
+
+
+def pack_codes(codes: np.ndarray, planes: int) -> np.ndarray:
+    """Integers from 0 to 2**planes - 1, (..., k), as bit planes, uint32 (planes, ..., words)."""
+    rows = np.ascontiguousarray(codes.reshape(-1, codes.shape[-1]))
+    groups = [
+        kernels.pack_codes(
+            np.ascontiguousarray((rows >> first) & 255, np.uint8), min(_BYTE, planes - first)
+        )
+        for first in range(0, planes, _BYTE)
+    ]
+    packed = groups[0] if len(groups) == 1 else np.concatenate(groups)
+    return packed.reshape(planes, *codes.shape[:-1], packed.shape[-1])
 
 
 def pack_flags(flags: np.ndarray) -> np.ndarray:

@@ -1,0 +1,119 @@
+"""Which inputs each output sees: windows of an image, laid out as rows of a matrix.
+
+Everything between layers is an image, (samples, height, width, channels); features without a place
+are the channels of an image of one pixel.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that slides over an image.
+
+    Attributes:
+        channels, height, width: of the image.
+        kernel: height and width of the window; the image's own for a dense layer.
+        stride, padding: vertical and horizontal.
+    """
+
+    channels: int
+    height: int
+    width: int
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+
+    @classmethod
+    def whole(cls, channels: int, height: int, width: int) -> "Window":
+        """The window of a dense layer."""
+        return cls(channels, height, width, (height, width))
+
+    @property
+    def taps(self) -> int:
+        """Pixels of the window."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def inputs(self) -> int:
+        """Weights of an output."""
+        return self.taps * self.channels
+
+    @property
+    def places(self) -> Pair:
+        """Where it stops, vertically and horizontally; 0 where it does not fit in."""
+        sizes = zip((self.height, self.width), self.kernel, self.stride, self.padding, strict=True)
+        high, wide = (max(0, (n + 2 * p - k) // s + 1) for n, k, s, p in sizes)
+        return high, wide
+
+    def rows(self, x: np.ndarray) -> np.ndarray:
+        """What the window sees, padded with zeros.
+
+        Args:
+            x: (..., samples, height, width, n).
+
+        Returns:
+            (..., samples * places, taps * n), contiguous.
+        """
+        lead, size = x.shape[:-4], self.taps * x.shape[-1]
+        if self.padding != (0, 0):
+            py, px = self.padding
+            x = np.pad(x, [(0, 0)] * (x.ndim - 3) + [(py, py), (px, px), (0, 0)])
+        if x.shape[-3:-1] != self.kernel:
+            seen = np.lib.stride_tricks.sliding_window_view(x, self.kernel, (-3, -2))
+            seen = seen[..., :: self.stride[0], :: self.stride[1], :, :, :]
+            x = np.moveaxis(seen, -3, -1)
+        return np.ascontiguousarray(x).reshape(*lead, -1, size)
+
+    @cached_property
+    def _inside(self) -> list[np.ndarray]:
+        """For each direction, bool (places, kernel): whether a tap lies on the image."""
+        sizes = zip(
+            self.places,
+            (self.height, self.width),
+            self.kernel,
+            self.stride,
+            self.padding,
+            strict=True,
+        )
+        inside = []
+        for places, size, kernel, stride, padding in sizes:
+            at = np.arange(places)[:, None] * stride + np.arange(kernel) - padding
+            inside.append((at >= 0) & (at < size))
+        return inside
+
+    @cached_property
+    def borders(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """For each direction the ways a window may lie on the image, and the way of each place."""
+        found = [np.unique(inside, axis=0, return_inverse=True) for inside in self._inside]
+        return [ways for ways, _ in found], [way.reshape(-1) for _, way in found]
+
+    def over_the_image(self, taps: np.ndarray) -> np.ndarray:
+        """Sums over the taps that lie on the image.
+
+        Args:
+            taps: (outputs, taps).
+
+        Returns:
+            (ways, ways, outputs), see `borders`.
+        """
+        (down, across), _ = self.borders
+        taps = taps.reshape(-1, *self.kernel)
+        return np.einsum("yk,xl,okl->yxo", down.astype(np.int64), across.astype(np.int64), taps)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """From each way of lying to each place: (ways, ways, n) -> (down, across, n)."""
+        _, (down, across) = self.borders
+        return values[down[:, None], across]
+
+
+def max_pool(x: np.ndarray, size: Pair) -> np.ndarray:
+    """The largest of size[0] x size[1] pixels, (samples, height, width, n); rests are cut off."""
+    high, wide = x.shape[1] // size[0], x.shape[2] // size[1]
+    x = x[:, : high * size[0], : wide * size[1]]
+    return x.reshape(len(x), high, size[0], wide, size[1], -1).max((2, 4))
