@@ -16,29 +16,30 @@ ITERATIONS, TOLERANCE = 10, 1e-6
 
 
 class Grid(NamedTuple):
-    """Integers that weights are multiples of, symmetric about 0, and the bounds between them."""
+    """The integers that sizes of weights are multiples of.
 
-    codes: Tensor  # 0 and above
-    bounds: Tensor  # in the middle between neighbours
+    {0, 1, ..., n} where they are linear, else {0, 1, 2, 4, ..., 2^(n-1)}.
+    """
 
-    @classmethod
-    def of(cls, codes: list[int]) -> "Grid":
-        """The grid of some integers, 0 and above, in order."""
-        levels = torch.tensor(codes, dtype=torch.float64)
-        return cls(levels, (levels[1:] + levels[:-1]) / 2)
+    n: int
+    linear: bool
+
+    @property
+    def largest(self) -> int:
+        """The largest of them."""
+        return self.n if self.linear else 2 ** (self.n - 1)
 
     def nearest(self, size: Tensor) -> Tensor:
-        """The code nearest to each number; ties go down, so NaN is the largest."""
-        at = torch.bucketize(size, self.bounds.to(size.dtype))
-        return self.codes.to(size.dtype)[at]
+        """The code nearest to each number above or at 0; ties go to the smaller one."""
+        if self.linear:
+            return (size - 0.5).ceil_().clamp_(0, self.n)
+        codes = size.new_tensor([0, *(2**i for i in range(self.n))])
+        return codes[torch.bucketize(size, (codes[1:] + codes[:-1]) / 2)]
 
 
-@cache
 def grid(bits: int, spacing: str) -> Grid:
-    """{0, ..., n} for linear, {0, 1, 2, 4, ..., 2^(n-1)} for logarithmic; n = 2^(bits-1) - 1."""
-    n = 2 ** (bits - 1) - 1
-    linear = spacing == "linear"
-    return Grid.of(list(range(n + 1)) if linear else [0, *(2**i for i in range(n))])
+    """The grid of a number of bits, one of them for the sign."""
+    return Grid(2 ** (bits - 1) - 1, spacing == "linear")
 
 
 class Levels(SignIdentity):
@@ -55,7 +56,7 @@ class Levels(SignIdentity):
 
     def forward(self, x):
         """The nearest of the levels between -1 and 1."""
-        largest = self.grid.codes[-1].item()
+        largest = self.grid.largest
         return sign(x) * self.grid.nearest(x.abs() * largest) / largest
 
 
@@ -207,7 +208,7 @@ class LAQ(_Alternating):
         d, size = self.weighted(w, second_moment), w.abs()
         levels = grid(self.bits, self.spacing)
 
-        largest = levels.codes[-1].to(w.dtype)
+        largest = levels.largest
 
         def scale_of(codes):
             weights = d * codes
