@@ -63,7 +63,8 @@ class BinaryConnect(SignWeights):
     asked outside of that, as when a network is packed, answers with the mean of what it would draw,
     the real weights. Signs drawn of weights that are still small are almost coin flips, and batch
     norm's statistics are those of the training's signs: after a short deterministic training
-    neither the real weights nor an ensemble need be better than chance.
+    neither the real weights nor an ensemble need be better than chance, unless larger steps bring
+    the weights to the walls (`learning_rate_scale="glorot"`).
 
     Faithfulness: the authors' code starts from weights uniform in [-1, 1] and scales the step size
     by the Glorot coefficient of the layer; here all schemes start from the same Glorot-uniform

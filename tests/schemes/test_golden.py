@@ -5,6 +5,7 @@ import torch
 
 from bnnlab import schemes
 from bnnlab.nn import BinarizedLinear
+from bnnlab.schemes.few_multiplications import round_to_power
 
 W = torch.tensor([0.8, -0.3, 0.05, -1.2, 0.6, 0.0])
 D = torch.tensor([4, 1, 2, 0.5, 1, 1])
@@ -160,3 +161,18 @@ def test_prox_quant():
     w = torch.tensor([0.8, -0.3, 1.25, -1.05, 0.0])
     found = schemes.get("prox_quant").proximal(w, 0.1)
     assert close(found, [0.9, -0.4, 1.15, -1.0, 0.1])
+
+
+def test_bitwise_boundary():
+    w = torch.tensor([0.9, -0.1, 0.4, -0.6, 0.05, 0.2, -0.8, 0.3])
+    q = schemes.get("bitwise", sparsity=0.25).quantize(w)
+    assert close(q.cut, [0.175])
+    assert q.values.tolist() == [1, 0, 1, -1, 0, 1, -1, 1]
+
+
+@pytest.mark.parametrize(
+    ("x", "low", "high", "share"), [(0.3, 0.25, 0.5, 0.2), (5.0, 4.0, 8.0, 0.25)]
+)
+def test_stochastic_powers_of_two(x, low, high, share):
+    for draw, expected in ((share - 1e-3, high), (share + 1e-3, low)):
+        assert round_to_power(torch.tensor([x]), torch.tensor([draw])).item() == expected
