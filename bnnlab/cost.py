@@ -3,14 +3,15 @@
     python -m bnnlab.cost digits.bnnlab [--lane LANE] [--run ID]
 
 packs each run's last checkpoint, times it beside PyTorch with one thread, compares predictions over
-the task's whole test set, and writes `cost.json` into the run's folder. `measure` does so in a
-process of its own.
+the task's whole test set (of a text, its first sequences), and writes `cost.json` into the run's
+folder. `measure` does so in a process of its own.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ import numpy as np
 from bnnlab.training import files, store
 
 BATCHES = (1, 100)
+MOST_SEQUENCES = 2000  # of a text, whose predictions are compared
+ROUNDS = (5, 31)  # samples of each time: the more, the faster the network
+SECONDS = 5.0  # that they should not take much longer than
 
 
 def measure(
@@ -62,11 +66,12 @@ def measure_run(log: store.Log, run: store.RunLog, test_x: np.ndarray) -> dict[s
     Args:
         log: the comparison.
         run: the run; it must have a checkpoint.
-        test_x: float32 (samples, inputs), the task's test set.
+        test_x: the task's test set, float32 (samples, inputs), or int64 (samples, time) of a text.
 
     Returns:
-        The record: "step", the counts, "isa", "threads", "machine", "batches" of timings, memory
-        and how many predictions agree; or with "not_packable", the reason, and the counts alone.
+        The record: "step", the counts, "isa", "threads", "machine", "compared" (what PyTorch is
+        timed with), "batches" of timings, memory and how many predictions agree; or with
+        "not_packable", the reason, and the counts alone.
     """
     import bnnlab
     from bnnlab.packed import NotPackable
@@ -96,6 +101,8 @@ def _counts(model: Any) -> dict[str, Any]:
     total = counted.total
     return {
         "weights_1bit": total.weights_1bit,
+        "weights_ternary": total.weights_ternary,
+        "weights_kbit": total.weights_kbit,
         "weights_32bit": total.weights_32bit,
         "other_32bit": total.other_32bit,
         "bytes_float32": counted.bytes_float32,
@@ -111,13 +118,13 @@ def _counts(model: Any) -> dict[str, Any]:
 def _measured(model: Any, packed: Any, test_x: np.ndarray) -> dict[str, Any]:
     """Sizes of the packed network, its times beside PyTorch's, and its predictions."""
     from bnnlab.packed import kernels
-    from bnnlab.packed.benchmark import compare
+    from bnnlab.packed.benchmark import compare, compared
     from bnnlab.packed.format import dump
 
     batches = []
     for batch in BATCHES:
         x = np.ascontiguousarray(np.resize(test_x, (batch, test_x.shape[1])))
-        times = compare(model, packed, x)
+        times = compare(model, packed, x, _rounds(packed, x))
         named = {f"{name}_s": times.get(name) for name in ("packed", "packing", "torch", "onednn")}
         batches.append({"batch": batch} | named)
     return {
@@ -125,21 +132,41 @@ def _measured(model: Any, packed: Any, test_x: np.ndarray) -> dict[str, Any]:
         "bytes_packed": len(dump(packed)),
         "memory_packed_bytes": packed.nbytes,
         "isa": kernels.isa(),
+        "compared": compared(model),
         "batches": batches,
     } | _predictions(model, packed, test_x)
 
 
+def _rounds(packed: Any, x: np.ndarray) -> int:
+    """How often to time a network on a batch."""
+    packed(x)
+    start = time.thread_time()
+    packed(x)
+    # Three contenders, each called twice in a round.
+    wanted = SECONDS / max(6 * (time.thread_time() - start), 1e-9)
+    return round(min(max(wanted, ROUNDS[0]), ROUNDS[1]))
+
+
 def _predictions(model: Any, packed: Any, test_x: np.ndarray) -> dict[str, Any]:
+    """How many predictions agree, and how far scores are apart; each symbol of a text is one."""
     import torch
 
-    with torch.inference_mode():
-        expected = model(torch.from_numpy(test_x)).numpy()
-    scores = packed(test_x)
-    difference = float(np.abs(scores - expected).max() / max(np.abs(expected).max(), 1e-30))
+    test_x = test_x if packed.shape else test_x[:MOST_SEQUENCES]
+    made = equal = 0
+    apart = largest = 0.0
+    for first in range(0, len(test_x), max(BATCHES)):
+        x = np.ascontiguousarray(test_x[first : first + max(BATCHES)])
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(x.copy())).numpy()
+        scores = packed(x)
+        said = scores.argmax(-1)
+        made, equal = made + said.size, equal + int((said == expected.argmax(-1)).sum())
+        apart = max(apart, float(np.abs(scores - expected).max()))
+        largest = max(largest, float(np.abs(expected).max()))
     return {
-        "predictions": len(test_x),
-        "predictions_equal": int((scores.argmax(1) == expected.argmax(1)).sum()),
-        "max_relative_difference": difference,
+        "predictions": made,
+        "predictions_equal": equal,
+        "max_relative_difference": apart / max(largest, 1e-30),
     }
 
 

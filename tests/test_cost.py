@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import bnnlab
-from bnnlab import cost
+from bnnlab import cost, tasks
 from bnnlab.packed import kernels
 
-SCHEMES = ["bnn", "lab", "binary_connect_stochastic"]
+SCHEMES = ["bnn", "lab", "binary_connect_stochastic", "lat"]
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +40,14 @@ def test_every_run_gets_a_record_that_agrees_with_its_network(log):
         assert record["machine"]
         assert record["weights_1bit"] == counted.weights_1bit
         assert record["weights_32bit"] == counted.weights_32bit
+        assert record["weights_ternary"] == counted.weights_ternary
+        assert record["weights_ternary"] == (0 if lane != "lat" else 64 * 24 + 24 * 24 + 24 * 10)
         assert sum(record["macs"].values()) == 64 * 24 + 24 * 24 + 24 * 10
         assert record["bytes_float32"] == bnnlab.summary(model).bytes_float32
 
 
 def test_what_is_packed_is_measured_and_predicts_the_same(log, tmp_path):
-    for lane in ("bnn", "lab"):
+    for lane in SCHEMES:
         record, packed = log.run(lane).cost, bnnlab.pack(log.model(lane))
         assert record["isa"] == kernels.isa()
         assert record["predictions"] == record["predictions_equal"] == 270
@@ -52,7 +55,7 @@ def test_what_is_packed_is_measured_and_predicts_the_same(log, tmp_path):
         packed.save(tmp_path / "packed.safetensors")
         assert record["bytes_packed"] == (tmp_path / "packed.safetensors").stat().st_size
         assert record["memory_packed_bytes"] == packed.nbytes
-        words = sum(layer.product.weight_bytes for layer in packed.layers)
+        words = sum(layer.weight_bytes for layer in packed.layers)
         assert words + 4 * record["other_32bit"] == packed.payload
         assert [batch["batch"] for batch in record["batches"]] == [1, 100]
         for batch in record["batches"]:
@@ -63,11 +66,48 @@ def test_what_is_packed_is_measured_and_predicts_the_same(log, tmp_path):
     assert log.run("bnn").cost["bytes_packed"] < log.run("bnn").cost["bytes_float32"] / 4
 
 
-def test_what_cannot_be_packed_says_why_and_is_still_counted(log):
+def test_real_weights_are_packed_as_they_are(log):
     record = log.run("binary_connect_stochastic").cost
-    assert "real weights" in record["not_packable"]
-    assert "batches" not in record
-    assert record["weights_1bit"] + record["weights_32bit"] == 64 * 24 + 24 * 24 + 24 * 10
+    assert record["weights_32bit"] == 64 * 24 + 24 * 24 + 24 * 10
+    assert record["bytes_packed"] > 4 * record["weights_32bit"]
+
+
+def test_what_cannot_be_packed_says_why_and_is_still_counted(log, monkeypatch):
+    from bnnlab.packed import NotPackable
+
+    def refuse(model):
+        raise NotPackable("hidden1: why not")
+
+    run = log.run("lab")
+    before = (run.folder / "cost.json").read_bytes()
+    monkeypatch.setattr(bnnlab, "pack", refuse)
+    record = cost.measure_run(log, run, np.zeros((1, 64), np.float32))
+    assert record["not_packable"] == "hidden1: why not"
+    assert "batches" not in record and record["weights_1bit"] == 64 * 24 + 24 * 24 + 24 * 10
+    (run.folder / "cost.json").write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "predictions", "compared"),
+    [
+        ("digits", {"name": "lenet", "channels": 2, "width": 8}, 270, "conv2d"),
+        ("text", {"name": "lstm", "hidden": 8}, 50 * 50, "one product a time step"),
+    ],
+)
+def test_other_networks_are_measured_too(
+    tmp_path, monkeypatch, task, network, predictions, compared
+):
+    if not kernels.available():
+        pytest.skip("the compiled kernels are not installed")
+    monkeypatch.setattr(cost, "MOST_SEQUENCES", 50)
+    comparison = bnnlab.Comparison(task=task, network=network, schemes=["lab2"], steps=2)
+    log = comparison.run(tmp_path / "x.bnnlab", progress=False)
+    test_x = tasks.get(**log.comparison["task"]).load().test_x
+    record = cost.measure_run(log, log.run("lab2"), test_x)
+    assert record["predictions"] == record["predictions_equal"] == predictions
+    assert compared in record["compared"]
+    assert [batch["batch"] for batch in record["batches"]] == [1, 100]
+    assert all(batch["packed_s"]["median"] > 0 for batch in record["batches"])
 
 
 def run(*arguments, **environment):

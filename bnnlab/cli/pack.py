@@ -55,6 +55,6 @@ def _check(log: Any, model: Any, packed: Any) -> str:
     except tasks.TaskUnavailable as error:
         return f"Predictions were not checked: {error}"
     with torch.no_grad():
-        expected = model(torch.from_numpy(x)).argmax(1).numpy()
-    equal = int((np.asarray(packed(x)).argmax(1) == expected).sum())
-    return f"Predictions on the test set equal to PyTorch's: {equal:,} of {len(x):,}"
+        expected = model(torch.from_numpy(x)).argmax(-1).numpy()
+    equal = int((np.asarray(packed(x)).argmax(-1) == expected).sum())
+    return f"Predictions on the test set equal to PyTorch's: {equal:,} of {expected.size:,}"

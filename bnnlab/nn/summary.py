@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +13,7 @@ from bnnlab.nn.layer import BinarizedLayer
 from bnnlab.nn.networks import binarized_layers
 from bnnlab.nn.networks.feedforward import Feedforward
 from bnnlab.nn.networks.lstm import LSTM
+from bnnlab.nn.table import Table
 from bnnlab.schemes.base import Quantized, Scheme
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ _NAMES = [field.name for field in fields(Row)]
 _SUMMED = _NAMES[5:]
 
 
-class Summary:
+class Summary(Table):
     """The rows of a network's layers and their total; prints as a table.
 
     Attributes:
@@ -97,7 +97,7 @@ class Summary:
         rows = [asdict(row) | {"binarized": row.binarized} for row in self.rows]
         return pd.DataFrame(rows, columns=[*_NAMES, "binarized"]).set_index("layer")
 
-    def _cells(self) -> list[list[str]]:
+    def cells(self) -> list[list[str]]:
         """Header, rows, total; columns of ternary and k-bit weights only where there are some."""
         names = list(_NAMES)
         for rare in ("weights_ternary", "weights_kbit"):
@@ -112,32 +112,10 @@ class Summary:
             cells.append(["" if n in blank else _text(getattr(row, n)) for n in names])
         return cells
 
-    def _footer(self) -> str:
+    def footer(self) -> str:
+        """How many times as many bytes there are with 32-bit weights."""
         ratio = self.bytes_float32 / self.total.bytes if self.total.bytes else 1.0
         return f"{self.bytes_float32:,} bytes with 32-bit weights, {ratio:.1f} times as many"
-
-    def __str__(self) -> str:
-        cells = self._cells()
-        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in cells
-        ]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], self._footer()])
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        head, *body = self._cells()
-        rows = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
-        rows += [
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body
-        ]
-        return f"<table>{''.join(rows)}</table><p>{escape(self._footer())}</p>"
 
 
 def _text(value: float | str) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bnnlab.nn.activation import Activation
 from bnnlab.nn.conv import BinarizedConv2d
 from bnnlab.nn.layer import BinarizedLayer
+from bnnlab.nn.networks import binarized_layers
 from bnnlab.nn.networks.feedforward import Feedforward
 from bnnlab.nn.networks.lstm import LSTM
 from bnnlab.packed.fold import own_copy
@@ -242,6 +243,16 @@ def compare(
     }
     pack = packing(packed, x)
     return interleaved(contenders | ({} if pack is None else {"packing": pack}), rounds)
+
+
+def compared(model: Feedforward | LSTM) -> str:
+    """What the packed network is timed against, in words."""
+    products = "F.linear, and oneDNN's inner product"
+    if isinstance(model, LSTM):
+        return f"dense float32 weights, one product a time step: {products}"
+    if any(isinstance(layer, BinarizedConv2d) for layer in binarized_layers(model).values()):
+        return f"dense float32 weights: conv2d, and for dense layers {products}"
+    return f"dense float32 weights: {products}"
 
 
 def machine() -> str:
