@@ -220,19 +220,20 @@ def test_line_scan_marks_each_choice(log):
     (curve,) = [mark for mark in panel.marks if isinstance(mark, Line)]
     np.testing.assert_allclose(curve.y, losses)
     np.testing.assert_allclose(curve.x, np.linspace(-2, 2, 21), atol=1e-5)
-    plain, own, best = [mark for mark in panel.marks if isinstance(mark, Points)]
+    plain, best, own = [mark for mark in panel.marks if isinstance(mark, Points)]
     assert (own.x[0], own.y[0]) == (0, losses[10])
     assert (best.x[0], best.y[0]) == (curve.x[losses.argmin()], losses.min())
     constant, chosen = (run.column(f"{key}/hidden2")[1][-1] for key in ("alpha_bwn", "alpha"))
     assert plain.x[0] == pytest.approx(np.log2(constant / chosen), abs=1e-4)
     assert losses.min() <= plain.y[0] <= losses.max()
-    assert f"BWN {figures.view.number(constant)} ○" in panel.heading
+    said = next(mark.text for mark in panel.marks if isinstance(mark, Text))
+    assert said[1] == f"○  BWN {figures.view.number(constant)}" and len(said) == 3
     assert panel.y_range[0] <= losses.min() and losses.max() <= panel.y_range[1]
 
 
 def test_line_scan_goes_back_in_time(log):
     then = panels("line_scan", log, lanes=["lab"], layers=["hidden2"], step=0)[0]
-    plain, own, _ = [mark for mark in then.marks if isinstance(mark, Points)]
+    plain, _, own = [mark for mark in then.marks if isinstance(mark, Points)]
     assert plain.x[0] == pytest.approx(own.x[0], abs=1e-5)  # the curvature is constant at first
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, after_step, binarized_layers
+from bnnlab.schemes.laq import grid
 from bnnlab.training.losses import cross_entropy
 
 sizes = st.floats(-2, 2, width=32)
@@ -94,6 +95,18 @@ def test_weights_are_the_nearest_levels(bits, spacing, levels):
     distances = (w[..., None] - q.scale * grid).abs()
     # Levels and scale were found in turns: the scale may have moved on in its last digits.
     assert torch.all((w - q.values).abs() <= distances.min(-1).values + 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "sizes", "codes"),
+    [
+        ("linear", [0.5, 0.5001, 1.5, 2.5, 2.6, 9.0], [0, 1, 1, 2, 3, 3]),
+        ("log", [0.5, 0.5001, 1.5, 3.0, 3.1, 9.0], [0, 1, 1, 2, 4, 4]),
+    ],
+)
+def test_ties_between_levels_go_to_the_smaller_one(spacing, sizes, codes):
+    """Not half to even, as torch.round would have it: 1.5 is 1 and 2.5 is 2."""
+    assert grid(3, spacing).nearest(torch.tensor(sizes)).tolist() == codes
 
 
 @pytest.mark.parametrize("spacing", ["linear", "log"])

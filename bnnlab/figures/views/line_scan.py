@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from bnnlab.figures.marks import Line, Panel, Points
-from bnnlab.figures.view import LayerView, Z, nice, number
+from bnnlab.figures.marks import Line, Panel, Points, Text
+from bnnlab.figures.view import LayerView, Z, heading, nice, number
 from bnnlab.figures.views.bits import nothing
+
+# Of the words, from the top, as shares of the axis.
+_HEIGHTS = np.array([0.06, 0.15, 0.24])
 
 
 class LineScan(LayerView):
@@ -47,7 +50,7 @@ class LineScan(LayerView):
         low, high = _limits(losses)
         shown = np.where(np.isfinite(losses), np.clip(losses, low, high), high)
         known = len(losses) > 0 and alphas.min() > 0
-        own, plain, best, said = (Z, Z), (Z, Z), (Z, Z), ""
+        own, plain, best, said = (Z, Z), (Z, Z), (Z, Z), []
         places = np.log2(alphas / alphas[len(alphas) // 2]) if known else Z
         if known:
             middle, least = len(losses) // 2, int(np.argmin(shown))
@@ -57,24 +60,25 @@ class LineScan(LayerView):
             plain = [across], [np.interp(across, places, shown)]
             best = [places[least]], [shown[least]]
             other = "BWN" if bits == 1 else "constant d"
-            said = f"α {number(alphas[middle])} ● · {other} {number(constant)} ○ · best " + (
-                f"{number(alphas[least])} ×"
-            )
+            words = ("●  α", f"○  {other}", "×  best")
+            scales = (alphas[middle], constant, alphas[least])
+            said = [f"{who} {number(float(a))}" for who, a in zip(words, scales, strict=True)]
         if arrays and not known:
             empty = "only layers with one scaling factor and not too many weights are scanned"
         else:
             empty = "" if known else "nothing recorded yet"
         color = run.description["color"]
         return Panel(
-            run.lane, name, " · ".join(filter(None, (run.lane, name, said))),
+            run.lane, name, f"{heading(run, name)} · loss",
             [
                 Line(places, shown if known else Z, color, run.description["dash"], label=run.lane),
                 Points(*plain, "ink", "circle", 8, filled=False),
-                Points(*own, color, "circle", 7),
                 Points(*best, "accent", "x", 8),
+                Points(*own, color, "circle", 6),
+                Text([-0.45] * len(said), high * (low / high) ** _HEIGHTS[: len(said)], said),
             ],
             x_range=(-2.0, 2.0), y_range=(low, high), color=color, x_label="log₂ of α over its own",
-            y_label="loss", y_axis=True, y_log=True, empty=empty, height=200,
+            y_axis=True, y_log=True, empty=empty, height=200,
             hover=[("", "$name"), ("log₂", "@x{0.00}"), ("loss", "@y{0.0000}")],
         )  # fmt: skip
 
