@@ -144,7 +144,7 @@ class BinaryConnectStochastic(BinaryConnect):
     $\mathrm{E}[\hat w] = w$ for $|w| \leq 1$. Backward and update as in BinaryConnect.
 
     By default the test is with the real w (the second of the three ways the paper names), so the
-    trained network is *not* binary and cannot be packed; with `evaluation="binary"` it is.
+    trained network is *not* binary and packs no smaller; with `evaluation="binary"` it does.
 
     Faithfulness: as BinaryConnect, and the authors' code also evaluates with the real weights. The
     Glorot scaling of the step size is on by default here, as in their code: weights that stay small

@@ -125,7 +125,7 @@ class FewMultiplicationsBinary(FewMultiplications):
     layer's input x to one of the two powers of two next to it, at random, so that
     $\mathrm{E}[q(x)] = x$: the products become shifts. Error signals are not rounded.
 
-    The test is with the real weights, as in the paper, so the trained network cannot be packed.
+    The test is with the real weights, as in the paper, so the trained network packs no smaller.
 
     Faithfulness: initial weights are those of all lanes, uniform within $\pm 2W_0$ as the authors'
     are; the passes see them clipped to the walls from the beginning, the latent ones are clipped

@@ -38,7 +38,10 @@ class Cost(View):
         costs = [_flat(run.cost or {}, batch) for run in runs]
         return [
             _panel("parameters", runs, costs, "", [
-                ("1-bit", "weights_1bit", "square", True), ("32-bit", "float", "circle", False)]),
+                ("1-bit", "weights_1bit", "square", True),
+                ("ternary", "weights_ternary", "triangle", True),
+                ("2- to 8-bit", "weights_kbit", "diamond", True),
+                ("32-bit", "float", "circle", False)]),
             _panel("file · times smaller", runs, costs, "B", [
                 ("packed", "bytes_packed", "square", True),
                 ("float32", "bytes_float32", "circle", False)], ratios=True),
@@ -110,7 +113,7 @@ def _panel(heading, runs, costs, unit, quantities, ratios=False, note=""):
 
 _SIGNS = {
     ("square", True): "■", ("diamond", True): "◆", ("circle", False): "○",
-    ("triangle", False): "△",
+    ("triangle", False): "△", ("triangle", True): "▲",
 }  # fmt: skip
 
 
