@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from bnnlab.nn.layer import BinarizedLayer
 from bnnlab.nn.networks import binarized_layers
 from bnnlab.nn.norm import ShiftBatchNorm
+from bnnlab.nn.summary import ELSEWHERE
 from bnnlab.nn.table import Table
 
 if TYPE_CHECKING:
     import pandas
 
-ELSEWHERE = "(elsewhere)"
 # Batch norm, of each number it normalizes: forward its square and two factors, backward two
 # products with the normalized number and one factor. What there is once a channel is left out.
 NORM = 6
