@@ -53,14 +53,19 @@ class Codes:
         """The largest size of a code."""
         return max(-self.codes[0], self.codes[-1])
 
-    @property
+    @cached_property
+    def even(self) -> bool:
+        """Whether they lie at equal distances, so that the place of a code is its bits."""
+        return self.codes[-1] - self.low == self.gap * (len(self.codes) - 1)
+
+    @cached_property
     def signs(self) -> bool:
         """Whether they are -1 and +1."""
         return self.codes == SIGNS
 
     def from_indices(self, bits: np.ndarray, k: int) -> np.ndarray:
         """Which code each is, as bit planes -> the code itself, as bit planes (..., words)."""
-        if self.codes[-1] - self.low == self.gap * (len(self.codes) - 1):
+        if self.even:
             return bits
         binary = (np.array(self.codes) - self.low) // self.gap
         return pack_codes(binary[unpack_codes(bits, k)], self.planes)

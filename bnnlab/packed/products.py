@@ -112,14 +112,15 @@ class SignProduct:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Sums (samples, down, across, outputs): int32, or float32 where inputs are real."""
-        places = self.window.places
         real = self.codes is None
-        out = np.empty(
-            (x.shape[0 if real else 1], *places, self.outputs), np.float32 if real else np.int32
-        )
-        for some, rows in self._rows(x):
-            sums = self._real(rows) if real else self._integers(rows)
-            out[some] = sums.reshape(-1, *places, self.outputs)
+        multiply, axis = (self._real, 0) if real else (self._integers, 1)
+        if self.window.dense and (real or self.parts > 1 or self.window.taps == 1):
+            out = multiply(self.window.rows(x)).reshape(x.shape[axis], 1, 1, self.outputs)
+        else:
+            dtype, places = np.float32 if real else np.int32, self.window.places
+            out = np.empty((x.shape[axis], *places, self.outputs), dtype)
+            for some, rows in self._rows(x):
+                out[some] = multiply(rows).reshape(-1, *places, self.outputs)
         if real:
             return out
         if self.offsets.size:

@@ -34,17 +34,22 @@ class Window:
         """The window of a dense layer."""
         return cls(channels, height, width, (height, width))
 
-    @property
+    @cached_property
     def taps(self) -> int:
         """Pixels of the window."""
         return self.kernel[0] * self.kernel[1]
 
-    @property
+    @cached_property
+    def dense(self) -> bool:
+        """Whether it sees all of the image at once."""
+        return self.kernel == (self.height, self.width) and self.padding == (0, 0)
+
+    @cached_property
     def inputs(self) -> int:
         """Weights of an output."""
         return self.taps * self.channels
 
-    @property
+    @cached_property
     def places(self) -> Pair:
         """Where it stops, vertically and horizontally; 0 where it does not fit in."""
         sizes = zip((self.height, self.width), self.kernel, self.stride, self.padding, strict=True)
@@ -61,13 +66,14 @@ class Window:
             (..., samples * places, taps * n), contiguous.
         """
         lead, size = x.shape[:-4], self.taps * x.shape[-1]
+        if self.dense:
+            return np.ascontiguousarray(x).reshape(*lead, x.shape[-4], size)
         if self.padding != (0, 0):
             py, px = self.padding
             x = np.pad(x, [(0, 0)] * (x.ndim - 3) + [(py, py), (px, px), (0, 0)])
-        if x.shape[-3:-1] != self.kernel:
-            seen = np.lib.stride_tricks.sliding_window_view(x, self.kernel, (-3, -2))
-            seen = seen[..., :: self.stride[0], :: self.stride[1], :, :, :]
-            x = np.moveaxis(seen, -3, -1)
+        seen = np.lib.stride_tricks.sliding_window_view(x, self.kernel, (-3, -2))
+        seen = seen[..., :: self.stride[0], :: self.stride[1], :, :, :]
+        x = np.moveaxis(seen, -3, -1)
         return np.ascontiguousarray(x).reshape(*lead, -1, size)
 
     @cached_property

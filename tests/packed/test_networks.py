@@ -20,6 +20,15 @@ VARIANTS = [(name, {}) for name in schemes.names()] + [
     ("dorefa", {"weight_bits": 8, "activation_bits": 32}),
 ]
 
+# Batch norm, and which of the first and last layers are binarized.
+CHOICES = [
+    ("on", "paper"),
+    ("on", "float"),
+    ("off", "binarized"),
+    ("off", "paper"),
+    ("shift", "binarized"),
+]
+
 
 @torch.no_grad()
 def outputs_of(model, x):
@@ -90,8 +99,7 @@ def check(model, x, tmp_path):
     return packed
 
 
-@pytest.mark.parametrize("batch_norm", ["on", "off", "shift"])
-@pytest.mark.parametrize("first_and_last", ["paper", "binarized", "float"])
+@pytest.mark.parametrize(("batch_norm", "first_and_last"), CHOICES)
 @pytest.mark.parametrize(("scheme", "options"), VARIANTS)
 def test_every_scheme_on_the_perceptron(
     any_network, tmp_path, scheme, options, first_and_last, batch_norm
@@ -103,8 +111,10 @@ def test_every_scheme_on_the_perceptron(
     check(model, x, tmp_path)
 
 
-@pytest.mark.parametrize("batch_norm", ["on", "off", "shift"])
-@pytest.mark.parametrize("pool", ["before_norm", "after_activation"])
+@pytest.mark.parametrize(
+    ("batch_norm", "pool"),
+    [("on", "before_norm"), ("off", "after_activation"), ("shift", "before_norm")],
+)
 @pytest.mark.parametrize(("scheme", "options"), VARIANTS)
 def test_every_scheme_on_a_convolutional_network(
     any_network, tmp_path, scheme, options, pool, batch_norm
@@ -125,8 +135,7 @@ def test_every_scheme_on_the_larger_convolutional_network(any_network, tmp_path,
     check(model, x, tmp_path)
 
 
-@pytest.mark.parametrize("batch_norm", ["on", "off", "shift"])
-@pytest.mark.parametrize("first_and_last", ["paper", "binarized", "float"])
+@pytest.mark.parametrize(("batch_norm", "first_and_last"), CHOICES)
 @pytest.mark.parametrize(("scheme", "options"), VARIANTS)
 def test_every_scheme_on_the_lstm(
     any_network, tmp_path, scheme, options, first_and_last, batch_norm
