@@ -91,6 +91,9 @@ class Gates(NamedTuple):
 class PackedLSTM:
     """An LSTM over symbols, evaluated in float32 but for its weights.
 
+    It agrees with PyTorch's up to rounding, step after step; where the cells' activation is a sign,
+    a cell within rounding of zero may leave with the other one.
+
     Args:
         name: as in the trained network.
         given: W_x, a column a symbol.

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 
 import bnnlab
@@ -36,6 +37,25 @@ def test_twins_compute_what_the_network_does(network, grid):
                     assert torch.equal(got.argmax(1), expected.argmax(1)), (scheme, onednn)
                     limit = 1e-5 * float(expected.abs().max())
                     torch.testing.assert_close(got, expected, rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("scheme", ["full_precision", "binary_connect", "bnn", "lat", "bitwise"])
+@pytest.mark.parametrize("kind", ["lenet", "lstm"])
+def test_twins_of_other_networks_compute_what_they_do(any_network, kind, scheme):
+    for options in [{}, {"first_and_last": "binarized", "batch_norm": "shift"}]:
+        model, x = any_network(kind, scheme, **options)
+        with torch.inference_mode():
+            expected = model(x)
+            limit = 1e-5 * float(expected.abs().max())
+            for onednn in (False, True):
+                got = benchmark.FloatTwin(model, onednn=onednn, batch=len(x))(x)
+                torch.testing.assert_close(got, expected, rtol=0, atol=limit)
+
+
+def test_what_is_compared_is_said(any_network):
+    said = {kind: benchmark.compared(any_network(kind, "bnn")[0]) for kind in ("mlp", "lenet")}
+    assert "conv2d" in said["lenet"] and "conv2d" not in said["mlp"]
+    assert all("F.linear, and oneDNN's inner product" in words for words in said.values())
 
 
 def test_all_contenders_are_timed(network, grid):

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import bnnlab
+from bnnlab import nn, schemes
 from bnnlab.packed import PackedFileError
 
 MUTATIONS = 3000
@@ -420,3 +421,18 @@ def test_loading_takes_the_size_of_the_file_and_little_more(network, tmp_path):
     assert model.nbytes < 1.02 * path.stat().st_size
     # The rows of one layer stand beside its panels for a moment.
     assert peak < 2 * path.stat().st_size + 2**20
+
+
+@pytest.mark.parametrize("scheme", ["bnn", "lat"])
+def test_so_does_loading_a_convolutional_network(tmp_path, scheme):
+    path = tmp_path / "large.safetensors"
+    model = nn.VGG((3, 32, 32), 10, width_factor=0.5, scheme=schemes.get(scheme))
+    bnnlab.pack(model).save(path)
+    tracemalloc.start()
+    try:
+        loaded = bnnlab.load_packed(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert loaded.nbytes < 1.1 * path.stat().st_size
+    assert peak < 3 * path.stat().st_size + 2**21

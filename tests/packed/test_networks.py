@@ -251,28 +251,32 @@ def test_odd_shapes(network, grid, inputs, width):
                 assert torch.equal(packed(x[:samples]), packed(x)[:samples])
 
 
-def test_a_trained_network_on_the_whole_test_set():
+@pytest.mark.parametrize("kind", ["mlp", "lenet"])
+@pytest.mark.parametrize("name", ["bnn", "lab2", "xnor_net", "dorefa", "qnn"])
+def test_a_trained_network_on_the_whole_test_set(kind, name):
     from bnnlab import tasks
 
     split = tasks.get("digits").load()
     x, y = torch.from_numpy(split.train_x), torch.from_numpy(split.train_y)
-    for name in ("bnn", "lab2", "xnor_net", "dorefa"):
-        scheme = schemes.get(name)
-        model = nn.MLP(64, 10, width=64, depth=3, first_and_last="binarized", scheme=scheme)
-        optimizer = scheme.optimizer(model.parameters(), 5e-3)
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(150):
-            batch = torch.randint(len(x), (100,), generator=generator)
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
-            optimizer.step()
-            nn.after_step(model, optimizer)
-        model.eval()
-        test_x = torch.from_numpy(split.test_x)
-        packed, expected = bnnlab.pack(model), outputs_of(model, test_x)
-        got = packed.hidden(test_x)
-        for layer in ("hidden1", "hidden2", "hidden3"):
-            assert np.array_equal(got[layer], expected[layer].numpy()), (name, layer)
-        predicted = expected["output"].argmax(1)
-        assert torch.equal(packed(test_x).argmax(1), predicted)
-        assert (predicted.numpy() == split.test_y).mean() > 0.8, name
+    scheme = schemes.get(name)
+    spec: dict = {"name": kind, "width": 64, "first_and_last": "binarized"}
+    spec |= {"depth": 3} if kind == "mlp" else {"channels": 8}
+    model = nn.networks.build(spec, (1, 8, 8), 10, scheme)
+    optimizer = scheme.optimizer(model.parameters(), 5e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        batch = torch.randint(len(x), (100,), generator=generator)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+        optimizer.step()
+        nn.after_step(model, optimizer)
+    model.eval()
+    test_x = torch.from_numpy(split.test_x)
+    packed, expected = bnnlab.pack(model), outputs_of(model, test_x)
+    got, exact = packed.hidden(test_x), exact_layers(packed)
+    assert len(exact) == 3
+    for layer in exact:
+        assert np.array_equal(got[layer], expected[layer].numpy()), layer
+    predicted = expected["output"].argmax(1)
+    assert torch.equal(packed(test_x).argmax(1), predicted)
+    assert (predicted.numpy() == split.test_y).mean() > 0.8
