@@ -1,11 +1,12 @@
 """Every scheme on every network: packed, saved, loaded, counted; and the same predictions."""
 
 import numpy as np
+import param
 import pytest
 import torch
 
 import bnnlab
-from bnnlab import nn, schemes
+from bnnlab import nn, registry, schemes
 from bnnlab.nn.networks.feedforward import Feedforward
 from bnnlab.packed.products import FloatProduct
 from bnnlab.packed.stages import Thresholds
@@ -146,6 +147,27 @@ def test_every_scheme_on_the_lstm(
         batch_norm=batch_norm,
         first_and_last=first_and_last,
     )
+    check(model, x, tmp_path)
+
+
+def every_choice():
+    """Each value of each option that has few, beside the defaults: (scheme, option, value)."""
+    for name, kind in schemes.kinds().items():
+        for option in registry.option_names(kind):
+            chosen = kind.param[option]
+            if isinstance(chosen, param.Boolean):
+                yield name, option, not chosen.default
+            elif isinstance(chosen, param.Selector):
+                yield from ((name, option, v) for v in chosen.objects if v != chosen.default)
+
+
+@pytest.mark.parametrize(("name", "option", "value"), list(every_choice()))
+def test_every_choice_that_schemes_offer(any_network, tmp_path, name, option, value):
+    try:
+        scheme = schemes.get(name, **{option: value})
+    except ValueError:
+        pytest.skip("it does not go with the other defaults")
+    model, x = any_network("lenet", scheme, samples=10)
     check(model, x, tmp_path)
 
 
