@@ -33,7 +33,6 @@ from bnnlab.packed.stages import Affine, Entry, SchemeFunction, Thresholds
 from bnnlab.packed.window import Pair, Window
 from bnnlab.schemes.base import Quantized, Scheme
 
-MOST = 2**28  # the largest sum of integers that is taken
 _REAL_LIMIT = np.array(1e30, np.float32)  # real sums are searched between -1e30 and 1e30
 _NEVER, _ALWAYS = np.int32(2**31 - 1), np.int32(-(2**31))
 
@@ -193,11 +192,8 @@ def _layer(
         real = SignProduct(_planes(patterns, levels, window), levels, window, None)
         product = FactoredProduct(real, layer.scheme, layer.fed, flat)
         return product, _sums(layer, quantized, kept, norm)
-    bound = None if codes is None else window.inputs * levels.largest * codes.largest
-    if bound is not None and bound > MOST:
-        raise NotPackable(f"{name}: sums reach {bound}; {MOST} is the most")
     product = SignProduct(_planes(patterns, levels, window), levels, window, codes)
-    return product, _sums(layer, quantized, kept, norm, bound)
+    return product, _sums(layer, quantized, kept, norm, product.bound)
 
 
 def _factors(layer: BinarizedLayer, window: Window, flat: bool) -> bool:
@@ -234,7 +230,7 @@ def _sums(
 
     def chain(sums: Tensor) -> Tensor:
         if kept is not None and scale is not None:
-            # Real inputs that the scheme calls quantized are multiplied as they are.
+            # Of quantized inputs whose sums are real, the values are multiplied, not the codes.
             if bound is None and step is not None:
                 sums = sums / step
             sums = layer.scaled(sums, scale)

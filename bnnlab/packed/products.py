@@ -17,6 +17,7 @@ from bnnlab.packed.window import Window
 
 _AT_ONCE = 2**24  # bytes of rows that are laid out at a time
 _UNPACKED = 2**16  # weights that are unpacked at a time
+_MOST = 2**28  # the largest sum of integers that is taken
 _FEW = 16  # channels below which rows of bits are laid out bit by bit, not word by word
 
 
@@ -32,9 +33,10 @@ def named_planes(planes: np.ndarray, levels: Levels) -> dict[str, np.ndarray]:
 class SignProduct:
     """Weights of a few bits, as planes of signs, with real or quantized inputs.
 
-    With quantized inputs the sums are exact integers. Where the window lies over the border there
-    are zeros, which for signs is no value: they count as the lowest code, and what that adds is
-    taken off again.
+    With quantized inputs the sums are exact integers, unless they could be larger than 2^28: then
+    the inputs are multiplied as the real numbers that they stand for. Where the window lies over
+    the border there are zeros, which for signs is no value: they count as the lowest code, and what
+    that adds is taken off again.
 
     Args:
         planes: the weights' patterns, uint32 (bits, outputs, words), the inputs of an output in
@@ -42,11 +44,17 @@ class SignProduct:
         levels: what the patterns stand for.
         window: which inputs an output sees.
         codes: what the inputs are; None where they are real.
+
+    Attributes:
+        bound: the largest size of a sum of integers; None where sums are real.
     """
 
     def __init__(self, planes: np.ndarray, levels: Levels, window: Window, codes: Codes | None):
-        self.levels, self.window, self.codes = levels, window, codes
+        self.levels, self.window, self.given = levels, window, codes
         self.outputs = planes.shape[1]
+        largest = 0 if codes is None else window.inputs * levels.largest * codes.largest
+        self.bound = largest if 0 < largest <= _MOST else None
+        self.codes = codes = codes if self.bound is not None else None
         channels, taps = window.channels, window.taps
         # A row is made of parts, each of which begins with a word of its own.
         by_words = codes is not None and taps > 1 and channels >= _FEW
@@ -113,6 +121,8 @@ class SignProduct:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Sums (samples, down, across, outputs): int32, or float32 where inputs are real."""
         real = self.codes is None
+        if real and self.given is not None:
+            x = self.given.values(x, self.window.channels)
         multiply, axis = (self._real, 0) if real else (self._integers, 1)
         if self.window.dense and (real or self.parts > 1 or self.window.taps == 1):
             out = multiply(self.window.rows(x)).reshape(x.shape[axis], 1, 1, self.outputs)
@@ -187,7 +197,7 @@ class SignProduct:
 
     def describe(self) -> str:
         """In words."""
-        given = "real" if self.codes is None else self.codes.describe()
+        given = "real" if self.given is None else self.given.describe()
         return f"{self.levels.describe()} weights x {given}"
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -27,7 +27,6 @@ MAX_WIDTH = 2**20  # features of a layer, weights of an output
 MAX_SIZE = 4096  # pixels of an image, either way
 MAX_KERNEL = 64  # pixels of a window that slides, either way
 MAX_CODE = 2**15  # the largest integer of a weight or an activation
-MAX_SUM = 2**28
 
 _NAME = re.compile(r"\w{1,64}", re.ASCII)
 _LINEAR = {"name", "kind", "outputs", "weights", "factor", "bias", "activation"}
@@ -251,9 +250,6 @@ class _Reader:
             if not flat:
                 size = [outputs, window.channels, *window.kernel]
             return FloatProduct(self.tensor(f"{name}.weights", "F32", size), None, window, codes)
-        largest = 1 if codes is None else codes.largest
-        bound = window.inputs * levels.largest * largest
-        _expect(bound <= MAX_SUM, f"{name}: sums reach {bound}; {MAX_SUM} is the most")
         return SignProduct(self.planes(name, levels, outputs, window.inputs), levels, window, codes)
 
     def layer(

@@ -94,11 +94,6 @@ def drop_array(arrays, metadata, network):
     del arrays["hidden2.flip"]
 
 
-def large_levels(arrays, metadata, network):
-    network["layers"][0]["activation"]["codes"] = [-(2**15), 2**15]
-    network["layers"][1]["weights"] = [-(2**15), 2**15]
-
-
 def drop(name):
     def change(arrays, metadata, network):
         del arrays[name]
@@ -177,7 +172,6 @@ PERCEPTRON = {
     "three levels": (layer("weights", [-1, 0, 1]), "unknown kind of weights"),
     "levels not whole": (layer("weights", [-1, 0.5]), "unknown kind of weights"),
     "levels enormous": (layer("weights", [-(2**40), 2**40]), "unknown kind of weights"),
-    "levels too large for sums": (large_levels, "hidden2: sums reach"),
     "ternary without a mask": (layer("weights", [0, 0, -1, 1]), "hidden1.mask is missing"),
     "codes instead of signs": (layer("weights", [0, 1, 2, 3]), "hidden1.codes is missing"),
     "bias beside signs": (layer("bias", True), "hidden1: bias"),

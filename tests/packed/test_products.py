@@ -254,11 +254,21 @@ def test_any_window_and_any_codes(codes, largest, scaled, bipolar, norm, stride,
     assert packed.payload == bnnlab.summary(model).total.bytes
 
 
-def test_sums_that_are_too_large_are_refused():
+@pytest.mark.parametrize("norm", ["on", "off"])
+def test_sums_too_large_for_integers_are_real(norm, tmp_path):
     codes = tuple(2**j for j in range(16))
-    model = nn.MLP(64, 4, 8, 2, scheme=Toy(codes, 2**15), batch_norm="off")
-    with pytest.raises(bnnlab.packed.NotPackable, match="hidden2: sums reach"):
-        bnnlab.pack(model)
+    model = nn.MLP(64, 4, 120, 2, scheme=Toy(codes, 100), batch_norm=norm)
+    x = torch.randn(30, 64)
+    with torch.no_grad():
+        model(x)
+        expected = model.eval()(x)
+    packed = bnnlab.pack(model)
+    assert isinstance(packed.layers[1].product, SignProduct)
+    assert packed.layers[1].product.bound is None and packed.layers[1].product.given is not None
+    limit = 1e-5 * float(expected.abs().max())
+    torch.testing.assert_close(packed(x), expected, rtol=0, atol=limit)
+    packed.save(tmp_path / "packed.safetensors")
+    assert torch.equal(bnnlab.load_packed(tmp_path / "packed.safetensors")(x), packed(x))
 
 
 def test_weights_of_too_many_levels_stay_real():
