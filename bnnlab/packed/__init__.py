@@ -44,7 +44,7 @@ def pack(model: "nn.Module") -> PackedModel:
 
 def load_packed(path: str | os.PathLike[str]) -> PackedModel:
     """Read a packed network from the file that `PackedModel.save` wrote. PyTorch is not needed
-    unless the network has layers with real weights.
+    unless the network has layers with real weights, an LSTM, or functions of a scheme.
 
     Raises:
         PackedFileError: the file is not a packed network, or is damaged.

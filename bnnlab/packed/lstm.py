@@ -1,12 +1,13 @@
 """The packed LSTM: symbols look up columns of bits, the recurrent product is of real numbers."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bnnlab.packed import kernels
 from bnnlab.packed.levels import Levels
-from bnnlab.packed.products import Product, named_planes
+from bnnlab.packed.products import FloatProduct, Product, SignProduct, named_planes
 from bnnlab.packed.stages import SchemeFunction, Thresholds
 
 
@@ -91,8 +92,8 @@ class Gates(NamedTuple):
 class PackedLSTM:
     """An LSTM over symbols, evaluated in float32 but for its weights.
 
-    It agrees with PyTorch's up to rounding, step after step; where the cells' activation is a sign,
-    a cell within rounding of zero may leave with the other one.
+    It agrees with PyTorch's up to rounding, step after step, and takes its gates from it; where the
+    cells' activation is a sign, a cell within rounding of zero may leave with the other one.
 
     Args:
         name: as in the trained network.
@@ -125,26 +126,46 @@ class PackedLSTM:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Symbols (samples, time) -> h of all steps, float32 (samples * time, 1, 1, hidden)."""
+        import torch
+
         samples, length = x.shape
         given = self.given(np.ascontiguousarray(x.T).reshape(-1)) * self.gates.input_scale
         given = (given + self.gates.shift).reshape(length, samples, 4 * self.outputs)
         h = c = np.zeros((samples, self.outputs), np.float32)
         states = np.empty((samples, length, self.outputs), np.float32)
+        multiply = self._recurrence()
         for t in range(length):
-            sums = self.recurrent(h[:, None, None])[:, 0, 0]
-            gates = given[t] + sums * self.gates.recurrent_scale
-            i, f, g, o = np.split(gates, 4, axis=1)
-            c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
-            h = states[:, t] = _sigmoid(o) * self._out(c)
+            sums = multiply(h) * self.gates.recurrent_scale
+            # The gates as PyTorch has them: a sign of the cells shows the last bit of a sum.
+            i, f, g, o = torch.from_numpy(given[t] + sums).chunk(4, 1)
+            inner = f.sigmoid() * torch.from_numpy(c) + i.sigmoid() * g.tanh()
+            c = inner.numpy()
+            h = (o.sigmoid() * (inner.tanh() if self.cell is None else self._out(c))).numpy()
+            states[:, t] = h
         return states.reshape(-1, 1, 1, self.outputs)
 
-    def _out(self, c: np.ndarray) -> np.ndarray:
-        if self.cell is None:
-            return np.tanh(c)
+    def _recurrence(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The product with W_h, (n, hidden) -> (n, 4 hidden).
+
+        Weights of several planes are unpacked for the sequence: what a zero weight adds to a sum of
+        signs would cancel up to rounding alone.
+        """
+        recurrent = self.recurrent
+        if not isinstance(recurrent, SignProduct) or len(recurrent.levels.factors) == 1:
+            return lambda h: recurrent(h[:, None, None])[:, 0, 0]
+        dense = FloatProduct(recurrent.integers(), None, recurrent.window)
+        return lambda h: dense(h[:, None, None])[:, 0, 0]
+
+    def _out(self, c: np.ndarray) -> Any:
+        import torch
+
         cell = c[:, None, None]
         if isinstance(self.cell, Thresholds):
-            return self.cell.values(self.cell(cell), self.outputs)[:, 0, 0]
-        return self.cell(cell, flat=True)[:, 0, 0]
+            values = self.cell.values(self.cell(cell), self.outputs)
+        else:
+            assert self.cell is not None
+            values = self.cell(cell, flat=True)
+        return torch.from_numpy(values[:, 0, 0])
 
     def values(self, out: Any) -> np.ndarray:
         """h, float32 (samples * time, hidden)."""
@@ -190,7 +211,3 @@ class PackedLSTM:
 
 
 _WEIGHTS = {"signs", "mask", "codes", "weights", "bias"}
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.tanh(x * np.float32(0.5)) * np.float32(0.5) + np.float32(0.5)

@@ -200,15 +200,21 @@ class SignProduct:
         given = "real" if self.given is None else self.given.describe()
         return f"{self.levels.describe()} weights x {given}"
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The weights' patterns, as packed rows."""
+    def _patterns(self) -> np.ndarray:
         codes = np.zeros((self.outputs, self.window.inputs), np.int32)
         for j, panels in enumerate(self.panels):
             rows = rows_of(panels, self.outputs).reshape(self.outputs, self.parts, -1)
             bits = unpack_bits(rows, self.part).reshape(self.outputs, -1)
             codes |= bits.astype(np.int32) << j
-        patterns = self.levels.patterns(codes)
-        return named_planes(pack_codes(patterns, self.levels.bits), self.levels)
+        return self.levels.patterns(codes)
+
+    def integers(self) -> np.ndarray:
+        """The weights, float32 (outputs, inputs)."""
+        return np.array(self.levels.table, np.float32)[self._patterns()]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The weights' patterns, as packed rows."""
+        return named_planes(pack_codes(self._patterns(), self.levels.bits), self.levels)
 
     @property
     def nbytes(self) -> int:

@@ -302,3 +302,15 @@ def test_a_trained_network_on_the_whole_test_set(kind, name):
     predicted = expected["output"].argmax(1)
     assert torch.equal(packed(test_x).argmax(1), predicted)
     assert (predicted.numpy() == split.test_y).mean() > 0.8
+
+
+@pytest.mark.parametrize("name", ["bitwise", "lat", "twn"])
+def test_cells_whose_sums_cancel_agree_too(name):
+    """Weights and biases that are small integers: many a gate is zero but for the last bit."""
+    model = nn.LSTM(37, 37, hidden=64, scheme=schemes.get(name))
+    nn.anneal(model, 1.0)
+    model.eval()
+    x = torch.randint(0, 37, (50, 30), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(x)
+    assert torch.equal(bnnlab.pack(model)(x).argmax(-1), expected.argmax(-1))

@@ -281,3 +281,20 @@ def test_weights_of_too_many_levels_stay_real():
         expected = model(x)
     assert bnnlab.summary(model).rows[0].weight_bits == 32
     torch.testing.assert_close(bnnlab.pack(model)(x), expected, rtol=1e-4, atol=1e-4)
+
+
+class Halved(Toy):
+    """Takes the inputs apart with a function of its own that gives real numbers."""
+
+    def input(self, x):
+        return x / 2 - x.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize("kind", [nn.MLP, nn.LeNet])
+def test_what_a_scheme_makes_of_its_inputs_is_made(kind):
+    shape = (2, 8, 8)
+    model = kind(shape, 4, scheme=Halved((-1, 0, 1)), batch_norm="off").eval()
+    x = torch.randn(20, 128)
+    with torch.no_grad():
+        expected = model(x)
+    torch.testing.assert_close(bnnlab.pack(model)(x), expected, rtol=1e-5, atol=1e-5)
