@@ -83,6 +83,7 @@ def measure_run(log: store.Log, run: store.RunLog, test_x: np.ndarray) -> dict[s
         raise ValueError(f"{run.id} has no checkpoint yet")
     model: Any = log.model(run.lane, run.seed)
     record = {"step": saved.step, "machine": machine(), "threads": 1} | _counts(model)
+    record |= _training_counts(model, log.comparison, test_x)
     try:
         packed = bnnlab.pack(model)
     except NotPackable as error:
@@ -112,6 +113,20 @@ def _counts(model: Any) -> dict[str, Any]:
             "sign_float": total.macs_sign_float,
             "float": total.macs_float,
         },
+    }
+
+
+def _training_counts(model: Any, comparison: dict, test_x: np.ndarray) -> dict[str, Any]:
+    """The multiplications of a training step that remain, and those of plain training."""
+    from bnnlab.nn import multiplications
+
+    symbols = 1 if test_x.dtype == np.float32 else test_x.shape[1]
+    counted = multiplications(
+        model, batch_size=comparison["batch_size"] * symbols, optimizer=comparison["optimizer"]
+    )
+    return {
+        "multiplications": counted.total.remaining,
+        "multiplications_plain": counted.total.plain,
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import bnnlab
 from bnnlab import cost, tasks
+from bnnlab.nn import multiplications
 from bnnlab.packed import kernels
 
 SCHEMES = ["bnn", "lab", "binary_connect_stochastic", "lat"]
@@ -44,6 +45,9 @@ def test_every_run_gets_a_record_that_agrees_with_its_network(log):
         assert record["weights_ternary"] == (0 if lane != "lat" else 64 * 24 + 24 * 24 + 24 * 10)
         assert sum(record["macs"].values()) == 64 * 24 + 24 * 24 + 24 * 10
         assert record["bytes_float32"] == bnnlab.summary(model).bytes_float32
+        training = multiplications(model, batch_size=100).total
+        assert record["multiplications"] == training.remaining
+        assert record["multiplications_plain"] == training.plain > training.remaining
 
 
 def test_what_is_packed_is_measured_and_predicts_the_same(log, tmp_path):

@@ -52,6 +52,9 @@ class Cost(View):
                 ("xnor", "macs_xnor", "square", True),
                 ("sign×float", "macs_sign_float", "diamond", True),
                 ("float", "macs_float", "circle", False)]),
+            _panel("multiplications of a training step · times fewer", runs, costs, "", [
+                ("left", "multiplications", "square", True),
+                ("plain", "multiplications_plain", "circle", False)], ratios=True),
             _panel(f"time, batch of {batch or '…'} · speed-up", runs, costs, "s", [
                 ("packed", "packed_s", "square", True),
                 ("torch", "torch_s", "circle", False),
