@@ -21,8 +21,8 @@ def content(live):
     """Everything that is drawn: sources, ranges, titles."""
     drawn = []
     for plot in plots(live):
-        drawn.append((plot.title.text, plot.x_range.start, plot.x_range.end, plot.y_range.start,
-                      plot.y_range.end))  # fmt: skip
+        ranges = plot.x_range.start, plot.x_range.end, plot.y_range.start, plot.y_range.end
+        drawn.append((plot.title.text, *map(float, ranges)))  # an end of 1 may be Bokeh's own int
         for renderer in plot.renderers:
             data = renderer.data_source.data
             drawn.append({key: [np.asarray(v).tolist() for v in data[key]] for key in data})
