@@ -141,7 +141,8 @@ def _replacement(
 ) -> nn.Module:
     """The binarized layer in the place of one of torch's, with its parameters."""
     layer: BinarizedLayer
-    if isinstance(old, nn.LSTM):
+    kind = type(old)  # looked at apart: what torch says of its parameters' types is too vague
+    if kind is nn.LSTM:
         lstm = BinarizedLSTM(
             old.input_size,
             old.hidden_size,
@@ -154,15 +155,15 @@ def _replacement(
         lstm.bias = nn.Parameter((old.bias_ih_l0 + old.bias_hh_l0).detach())
         return lstm
     bias = old.bias is not None
-    if isinstance(old, nn.Conv2d):
+    if kind is nn.Conv2d:
         layer = BinarizedConv2d(
             old.in_channels,
             old.out_channels,
-            old.kernel_size,  # pyright: ignore[reportArgumentType]
+            old.kernel_size,
             bias,
             scheme,
-            stride=old.stride,  # pyright: ignore[reportArgumentType]
-            padding=old.padding,  # pyright: ignore[reportArgumentType]
+            stride=old.stride,
+            padding=old.padding,
             fed=fed,
             generator=generator,
         )
