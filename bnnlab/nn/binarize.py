@@ -113,7 +113,8 @@ def binarize(
         replaced[id(old)] = _replacement(old, chosen, source, generator).train(old.training)
     for name, (parent, slot) in fed.items():
         layer: Any = module.get_submodule(name)
-        activation = Activation(scheme, layer.weight.shape[1], generator).train(parent.training)
+        channels = _channels(parent, slot) or layer.weight.shape[1]
+        activation = Activation(scheme, channels, generator).train(parent.training)
         setattr(parent, slot, activation)
     for parent, slot, child in list(_slots(module)):
         if id(child) in replaced:
@@ -180,6 +181,17 @@ def _take(layer: BinarizedLayer, weight: nn.Parameter) -> None:
     """Make these a layer's latent weights, and its buffers fit them."""
     layer.weight = weight
     layer.scheme.attach(layer)
+
+
+def _channels(parent: nn.Module, slot: str) -> int | None:
+    """How many channels reach an activation: what the layer or norm before it gives."""
+    before = list(parent.named_children())
+    before = before[: [key for key, _ in before].index(slot)]
+    for _, child in reversed(before):
+        for name in ("num_features", "out_features", "out_channels"):
+            if isinstance(getattr(child, name, None), int):
+                return getattr(child, name)
+    return None
 
 
 def _slots(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:

@@ -187,3 +187,13 @@ def test_an_lstm_keeps_its_interface():
             assert torch.allclose(given, expected, atol=1e-6)
         more, _ = swapped(x, (h2, c2))
         assert not torch.allclose(more, again)
+
+
+def test_parameters_of_an_activation_are_those_of_its_own_channels():
+    """Though a Flatten makes more inputs of them before the layer that it feeds."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(),
+        nn.Flatten(), nn.Linear(6 * 6 * 6, 5), nn.ReLU(), nn.Linear(5, 2),
+    )  # fmt: skip
+    bnnlab.binarize(model, "react_net")
+    assert model(torch.randn(3, 1, 8, 8)).shape == (3, 2)

@@ -36,7 +36,14 @@ VARIANTS = [
     ("qnn", {"weight_bits": 1, "activation_bits": 2, "gradient_bits": 4}),
     ("dorefa", {"weight_bits": 2, "activation_bits": 1, "gradient_bits": 4}),
     ("dorefa", {"weight_bits": 3, "activation_bits": 32, "gradient_bits": 1}),
+    ("twn", {"granularity": "channel"}),
     ("lab", {"granularity": "channel"}),
+    ("lab", {"curvature_from": "hutchinson"}),
+    ("lab", {"curvature_from": "fisher"}),
+    ("lab", {"curvature_from": "identity"}),
+    ("laq", {"spacing": "log"}),
+    ("laq", {"alpha_rule": "least_squares", "bits": 5}),
+    ("lat", {"solver": "approximate"}),
     ("lab2", {"epsilon": 0.01}),
 ]
 every = pytest.mark.parametrize(

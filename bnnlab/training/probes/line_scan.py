@@ -10,7 +10,7 @@ SAMPLES = 128
 INPUTS, LABELS = 2**15, 2**10
 LEAST = 8
 WEIGHTS = 1_000_000
-FACTORS = 4.0 ** np.linspace(-1, 1, 21)
+FACTORS = 4.0 ** np.linspace(-1, 1, 13)
 
 
 class _Fixed:
