@@ -6,7 +6,8 @@ the layouts and the formulas. Without the compiled module everything here can st
 `available()` is False.
 
 The instruction set is the best of this processor, or the one the environment variable `BNNLAB_ISA`
-names ("scalar", "avx2", "avx512"), or the one a call names.
+names ("scalar", "avx2", "avx512", or "avx512_carry", which counts bits in another way and is the
+best on Intel), or the one a call names.
 """
 
 import os
@@ -28,7 +29,7 @@ WORD = 32
 LANES = 16  # outputs side by side in a panel
 _FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
 _UINT32, _UINT8 = np.dtype(np.uint32), np.dtype(np.uint8)
-_ISAS = {"scalar": 1, "avx2": 2, "avx512": 3}
+_ISAS = {"scalar": 1, "avx2": 2, "avx512": 3, "avx512_carry": 4}
 _STATUS = {
     1: "an array does not have the length that the sizes ask for",
     2: "the sizes are too large for a 32-bit accumulator",
@@ -71,7 +72,8 @@ def isa() -> str:
         ValueError: `BNNLAB_ISA` names none that this processor can run.
     """
     allowed = isas()
-    name = os.environ.get("BNNLAB_ISA") or allowed[-1]
+    best = list(_ISAS)[lib.bnnlab_resolve_isa(0) - 1]
+    name = os.environ.get("BNNLAB_ISA") or best
     if name not in allowed:
         raise ValueError(f"BNNLAB_ISA is {name!r}; this processor runs {', '.join(allowed)}")
     return name

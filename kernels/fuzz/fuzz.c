@@ -255,11 +255,11 @@ static int fuzz_threshold(void)
 int main(int count, char **arguments)
 {
     static int (*const families[])(void) = {fuzz_pack, fuzz_xnor, fuzz_sign, fuzz_threshold};
-    static const char *const names[] = {"", "scalar", "avx2", "avx512"};
+    static const char *const names[] = {"", "scalar", "avx2", "avx512", "avx512_carry"};
     const unsigned long cases = count > 1 ? strtoul(arguments[1], NULL, 10) : 100000;
     state = 0x9E3779B97F4A7C15u ^ (count > 2 ? strtoul(arguments[2], NULL, 10) : 1);
     printf("instruction sets:");
-    for (int isa = BNNLAB_SCALAR; isa <= BNNLAB_AVX512; isa++)
+    for (int isa = BNNLAB_SCALAR; isa <= BNNLAB_AVX512_CARRY; isa++)
         if (bnnlab_resolve_isa(isa)) {
             isas[isa_count++] = isa;
             printf(" %s", names[isa]);

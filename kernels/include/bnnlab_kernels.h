@@ -34,6 +34,7 @@ enum bnnlab_isa {
     BNNLAB_SCALAR = 1,          /* plain C, built without vectorization: the oracle of the others */
     BNNLAB_AVX2 = 2,            /* AVX2 + FMA */
     BNNLAB_AVX512 = 3,          /* AVX-512 F, BW, DQ, VL and VPOPCNTDQ */
+    BNNLAB_AVX512_CARRY = 4,    /* the same, adding bits carry-save before it counts them */
 };
 
 /* The instruction set a call with `isa` would use, or 0 when there is none such. */
@@ -66,9 +67,10 @@ int bnnlab_planes_matmul(int isa, const uint32_t *a, size_t a_length, size_t pla
                          const int32_t *ones, size_t ones_length,
                          size_t m, size_t n, size_t k, int32_t *out, size_t out_length);
 
-/* out[i, j] = sum over k of x[i, k] * b[j, k] with b +-1, in float32. Blocks of 256 inputs are
- * summed in ascending order and their sums added in ascending order, by every instruction set alike,
- * so that all of them give the same bits and a row's result does not depend on m. NaN is refused. */
+/* out[i, j] = sum over k of x[i, k] * b[j, k] with b +-1, in float32. Four inputs are summed as
+ * (x0 + x1) + (x2 + x3), their sums in ascending order over blocks of 256 inputs, and the sums of
+ * blocks in ascending order, by every instruction set alike, so that all of them give the same bits
+ * and a row's result does not depend on m. NaN is refused. */
 int bnnlab_sign_matmul(int isa, const float *x, size_t x_length,
                        const uint32_t *panels, size_t panels_length,
                        size_t m, size_t n, size_t k, float *out, size_t out_length);

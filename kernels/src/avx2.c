@@ -8,7 +8,11 @@
 #include <immintrin.h>
 
 #define TILE_ROWS 4
+#ifdef BNNLAB_MUTANT_CARRY
+#define BYTE_WORDS 32
+#else
 #define BYTE_WORDS 31
+#endif
 
 #define WITH_ROWS(rows, tile, ...)              \
     switch (rows) {                             \
@@ -42,10 +46,12 @@ static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
             uint32_t word = 0;
             for (size_t part = 0; part < 4 && j + part * 8 < k; part++) {
                 const __m256i lanes = lane_mask(k - j - part * 8);
-                const __m256 v = _mm256_maskload_ps(x + j + part * 8, lanes);
+                const __m256i taken = lane_mask(loaded(k - j - part * 8));
+                const __m256 v = _mm256_maskload_ps(x + j + part * 8, taken);
                 const __m256 up = _mm256_and_ps(_mm256_cmp_ps(v, zero, _CMP_GE_OQ),
                                                 _mm256_castsi256_ps(lanes));
-                nan = _mm256_or_ps(nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+                nan = _mm256_or_ps(nan, _mm256_and_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q),
+                                                      _mm256_castsi256_ps(lanes)));
                 word |= (uint32_t)_mm256_movemask_ps(up) << (part * 8);
             }
             *bits++ = word;
@@ -73,118 +79,161 @@ static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t plane
         }
 }
 
-/* One panel (two registers of eight outputs) against `rows` rows. */
-ALWAYS_INLINE void mismatch_tile(const size_t rows, const uint32_t *a, const uint32_t *panel,
-                                 size_t n, size_t start, size_t words, unsigned shift, int32_t *out)
+/* One panel (two registers of eight outputs) against `rows` rows. `panel`, `ones` and `out` begin at
+ * its first output, of which `n` are left. */
+ALWAYS_INLINE void mismatch_tile(const size_t rows, const uint32_t *a,
+                                 const struct bnnlab_walk *walk, size_t planes,
+                                 const uint32_t *panel, const int32_t *ones, int32_t base, size_t n,
+                                 size_t out_step, int32_t *out)
 {
     const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
                                             0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
     const __m256i half = _mm256_set1_epi8(15);
+    const size_t row_step = walk->row_step;
     __m256i sum[TILE_ROWS][2];
     UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < 2; c++)
             sum[r][c] = _mm256_setzero_si256();
-    for (size_t from = 0; from < words; from += BYTE_WORDS) {
-        const size_t to = smaller(words, from + BYTE_WORDS);
-        __m256i bytes[TILE_ROWS][2];
+    for (size_t p = planes; p-- > 0;) {
         UNROLL for (size_t r = 0; r < rows; r++)
             UNROLL for (size_t c = 0; c < 2; c++)
-                bytes[r][c] = _mm256_setzero_si256();
-        for (size_t w = from; w < to; w++) {
-            const __m256i *b = (const __m256i *)(panel + w * BNNLAB_LANES);
-            UNROLL for (size_t r = 0; r < rows; r++) {
-                const __m256i v = _mm256_set1_epi32((int)a[r * words + w]);
-                UNROLL for (size_t c = 0; c < 2; c++) {
-                    const __m256i x = _mm256_xor_si256(v, _mm256_loadu_si256(b + c));
-                    const __m256i low = _mm256_and_si256(x, half);
-                    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(x, 4), half);
-                    bytes[r][c] = _mm256_add_epi8(
-                        bytes[r][c], _mm256_add_epi8(_mm256_shuffle_epi8(counts, low),
-                                                     _mm256_shuffle_epi8(counts, high)));
+                sum[r][c] = _mm256_add_epi32(sum[r][c], sum[r][c]);
+        for (size_t s = 0; s < walk->segments; s++) {
+            const uint32_t *at = a + p * walk->plane_step + s * walk->a_step;
+            const uint32_t *from_panel = panel + s * walk->b_step * BNNLAB_LANES;
+            for (size_t from = 0; from < walk->length; from += BYTE_WORDS) {
+                const size_t to = smaller(walk->length, from + BYTE_WORDS);
+                __m256i bytes[TILE_ROWS][2];
+                UNROLL for (size_t r = 0; r < rows; r++)
+                    UNROLL for (size_t c = 0; c < 2; c++)
+                        bytes[r][c] = _mm256_setzero_si256();
+                for (size_t w = from; w < to; w++) {
+                    const __m256i *b = (const __m256i *)(from_panel + w * BNNLAB_LANES);
+                    UNROLL for (size_t r = 0; r < rows; r++) {
+                        const __m256i v = _mm256_set1_epi32((int)at[r * row_step + w]);
+                        UNROLL for (size_t c = 0; c < 2; c++) {
+                            const __m256i x = _mm256_xor_si256(v, _mm256_loadu_si256(b + c));
+                            const __m256i low = _mm256_and_si256(x, half);
+                            const __m256i high = _mm256_and_si256(_mm256_srli_epi16(x, 4), half);
+                            bytes[r][c] = _mm256_add_epi8(
+                                bytes[r][c], _mm256_add_epi8(_mm256_shuffle_epi8(counts, low),
+                                                             _mm256_shuffle_epi8(counts, high)));
+                        }
+                    }
                 }
+                UNROLL for (size_t r = 0; r < rows; r++)
+                    UNROLL for (size_t c = 0; c < 2; c++) {
+                        /* Pairs of bytes, then pairs of halves, into the word of their output. */
+                        const __m256i halves =
+                            _mm256_maddubs_epi16(bytes[r][c], _mm256_set1_epi8(1));
+                        sum[r][c] = _mm256_add_epi32(
+                            sum[r][c], _mm256_madd_epi16(halves, _mm256_set1_epi16(1)));
+                    }
             }
         }
-        UNROLL for (size_t r = 0; r < rows; r++)
-            UNROLL for (size_t c = 0; c < 2; c++) {
-                /* Pairs of bytes, then pairs of halves, into the word of their output. */
-                const __m256i halves = _mm256_maddubs_epi16(bytes[r][c], _mm256_set1_epi8(1));
-                sum[r][c] = _mm256_add_epi32(
-                    sum[r][c], _mm256_madd_epi16(halves, _mm256_set1_epi16(1)));
-            }
     }
     UNROLL for (size_t c = 0; c < 2; c++) {
-        const size_t column = start + c * 8;
-        const __m256i lanes = lane_mask(beyond(n, column));
+        if (c * 8 >= n)
+            continue;
+        const __m256i lanes = lane_mask(n - c * 8);
+        __m256i from = _mm256_set1_epi32(base);
+        if (ones) {
+            const __m256i largest = _mm256_set1_epi32((1 << planes) - 1);
+            from = _mm256_mullo_epi32(_mm256_maskload_epi32(ones + c * 8, lanes), largest);
+        }
         UNROLL for (size_t r = 0; r < rows; r++) {
-            if (column >= n)
-                continue;
-            int32_t *at = out + r * n + column;
-            const __m256i mismatches =
-                _mm256_sll_epi32(sum[r][c], _mm_cvtsi32_si128((int)shift));
-            const __m256i before = _mm256_maskload_epi32(at, lanes);
-            _mm256_maskstore_epi32(at, lanes, _mm256_sub_epi32(before, mismatches));
+            const __m256i off = ones ? sum[r][c] : _mm256_add_epi32(sum[r][c], sum[r][c]);
+            _mm256_maskstore_epi32(out + r * out_step + c * 8, lanes,
+                                   _mm256_sub_epi32(from, off));
         }
     }
 }
 
-static void subtract_mismatches(const uint32_t *a, const uint32_t *panels, size_t m, size_t n,
-                                size_t words, unsigned shift, int32_t *out)
+static void product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                    const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
+                    int32_t *out)
 {
     for (size_t j = 0; j < n; j += BNNLAB_LANES) {
-        const uint32_t *panel = panels + j * words;
-        for (size_t i = 0; i < m; i += TILE_ROWS)
-            WITH_ROWS(smaller(m - i, TILE_ROWS), mismatch_tile, a + i * words, panel, n, j, words,
-                      shift, out + i * n);
+        const uint32_t *panel = panels + j * walk->panel_words;
+        const int32_t *counts = ones ? ones + j : NULL;
+        for (size_t i = 0, rows; i < m; i += rows) {
+            rows = tile_rows(m - i, TILE_ROWS);
+            WITH_ROWS(rows, mismatch_tile, a + i * walk->row_step, walk, planes, panel, counts,
+                      base, n - j, n, out + i * n + j);
+        }
     }
 }
 
-ALWAYS_INLINE void signed_tile(const size_t rows, const float *x, const uint32_t *panel, size_t n,
-                               size_t start, size_t inputs, float *out)
+/* For every four inputs the eight sums that the signs of the first three can make with +x3: sum s
+ * has +x_e where bit e of s is 1. Those with -x3 are these, negated. */
+ALWAYS_INLINE void make_tables(const float *x, size_t rows, size_t k, size_t inputs, __m256 *tables)
 {
-    const __m256 one = _mm256_set1_ps(1.0f), sign_bit = _mm256_set1_ps(-0.0f);
+    const __m256 s0 = _mm256_setr_ps(-1, 1, -1, 1, -1, 1, -1, 1);
+    const __m256 s1 = _mm256_setr_ps(-1, -1, 1, 1, -1, -1, 1, 1);
+    const __m256 s2 = _mm256_setr_ps(-1, -1, -1, -1, 1, 1, 1, 1);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < inputs; j += 4) {
+            float v[4] = {0};
+            for (size_t e = 0; e < smaller(inputs - j, 4); e++)
+                v[e] = x[r * k + j + e];
+            tables[j / 4 * rows + r] = _mm256_add_ps(
+                _mm256_fmadd_ps(_mm256_set1_ps(v[0]), s0, _mm256_mul_ps(_mm256_set1_ps(v[1]), s1)),
+                _mm256_fmadd_ps(_mm256_set1_ps(v[2]), s2, _mm256_set1_ps(v[3])));
+        }
+}
+
+ALWAYS_INLINE void sign_tile(const size_t rows, const __m256 *tables, const uint32_t *panel,
+                             size_t inputs, int first, size_t n, size_t out_step, float *out)
+{
+    const __m256i sign_bit = _mm256_set1_epi32((int)0x80000000u);
     __m256 sum[TILE_ROWS][2];
     UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < 2; c++)
             sum[r][c] = _mm256_setzero_ps();
-    for (size_t w = 0; w * 32 < inputs; w++) {
-        const __m256i *b = (const __m256i *)(panel + w * BNNLAB_LANES);
-        const float *at = x + w * 32 * rows;
-        for (size_t j = 0; j < smaller(inputs - w * 32, 32); j++, at += rows) {
-            const __m128i left = _mm_cvtsi32_si128((int)(31 - j));
+    for (size_t j = 0; j < inputs; j += 32) {
+        const __m256i *b = (const __m256i *)(panel + j / 32 * BNNLAB_LANES);
+        for (size_t e = j; e < smaller(inputs, j + 32); e += 4, tables += rows)
             UNROLL for (size_t c = 0; c < 2; c++) {
-                /* Bit j comes to the sign's place; one ^ (~b & sign_bit) is then +-1.0. */
-                const __m256i up = _mm256_sll_epi32(_mm256_loadu_si256(b + c), left);
-                const __m256 down = _mm256_andnot_ps(_mm256_castsi256_ps(up), sign_bit);
-                const __m256 sign = _mm256_xor_ps(one, down);
-                UNROLL for (size_t r = 0; r < rows; r++)
-                    sum[r][c] = _mm256_fmadd_ps(sign, _mm256_set1_ps(at[r]), sum[r][c]);
+                const __m256i right = _mm256_srl_epi32(_mm256_loadu_si256(b + c),
+                                                       _mm_cvtsi32_si128((int)(e - j)));
+                /* Without bit 3 the sum is the opposite one's, negated. */
+                const __m256i down =
+                    _mm256_andnot_si256(_mm256_slli_epi32(right, 28), sign_bit);
+                const __m256i index = _mm256_xor_si256(right, _mm256_srai_epi32(down, 31));
+                UNROLL for (size_t r = 0; r < rows; r++) {
+                    const __m256 v = _mm256_permutevar8x32_ps(tables[r], index);
+                    sum[r][c] = _mm256_add_ps(sum[r][c],
+                                              _mm256_xor_ps(v, _mm256_castsi256_ps(down)));
+                }
             }
-        }
     }
     UNROLL for (size_t c = 0; c < 2; c++) {
-        const size_t column = start + c * 8;
-        const __m256i lanes = lane_mask(beyond(n, column));
+        if (c * 8 >= n)
+            continue;
+        const __m256i lanes = lane_mask(n - c * 8);
         UNROLL for (size_t r = 0; r < rows; r++) {
-            if (column >= n)
-                continue;
-            float *to = out + r * n + column;
-            const __m256 before = _mm256_maskload_ps(to, lanes);
+            float *to = out + r * out_step + c * 8;
+            const __m256 before = first ? _mm256_setzero_ps() : _mm256_maskload_ps(to, lanes);
             _mm256_maskstore_ps(to, lanes, _mm256_add_ps(before, sum[r][c]));
         }
     }
 }
 
-static void add_signed_block(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
-                             size_t first, size_t last, float *out)
+static void sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                         float *out)
 {
-    const size_t words = BNNLAB_WORDS(k), inputs = smaller(k, last * 32) - first * 32;
-    float tile[TILE_ROWS * BNNLAB_BLOCK_WORDS * 32];
-    for (size_t i = 0; i < m; i += TILE_ROWS) {
-        const size_t rows = smaller(m - i, TILE_ROWS);
-        interleave_rows(x + i * k + first * 32, rows, k, inputs, tile);
-        for (size_t j = 0; j < n; j += BNNLAB_LANES) {
-            const uint32_t *panel = panels + j * words + first * BNNLAB_LANES;
-            WITH_ROWS(rows, signed_tile, tile, panel, n, j, inputs, out + i * n);
+    const size_t words = BNNLAB_WORDS(k), step = BNNLAB_BLOCK_WORDS * 32;
+    __m256 tables[TILE_ROWS * BNNLAB_BLOCK_WORDS * 8];
+    for (size_t i = 0, rows; i < m; i += rows) {
+        rows = tile_rows(m - i, TILE_ROWS);
+        for (size_t at = 0; at < k || at == 0; at += step) {
+            const size_t inputs = smaller(k - at, step);
+            make_tables(x + i * k + at, rows, k, inputs, tables);
+            for (size_t j = 0; j < n; j += BNNLAB_LANES) {
+                const uint32_t *panel = panels + j * words + at / 32 * BNNLAB_LANES;
+                WITH_ROWS(rows, sign_tile, tables, panel, inputs, at == 0, n - j, n,
+                          out + i * n + j);
+            }
         }
     }
 }
@@ -231,5 +280,5 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx2 = {
-    pack_signs, pack_codes, subtract_mismatches, add_signed_block, threshold,
+    pack_signs, pack_codes, product, sign_product, threshold,
 };

@@ -1,31 +1,46 @@
 /* AVX-512 F, BW, DQ, VL and VPOPCNTDQ.
  *
- * The products keep a tile of up to 6 rows by 4 panels (64 outputs) in 24 of the 32 registers; each
- * step of the XNOR product is one xor, one vpopcntd and one vpaddd for 512 multiply-adds.
+ * Each step of the plain XNOR product is one xor, one vpopcntd and one vpaddd for 512 multiply-adds.
+ * The other one adds two words at a time to a word of ones, carry-save, and counts the carries: five
+ * instructions for 1024. Their tiles stay small enough that no compiler spills them.
  */
 #include "vector.h"
 
 #include <immintrin.h>
 
-#define TILE_ROWS 6
-#define TILE_PANELS 4
+#define PLAIN_ROWS 6
+#define CARRY_ROWS 4
+#define TILE_PANELS 2   /* of several rows; one row takes ROW_PANELS */
+#define ROW_PANELS 4
+#define SIGN_ROWS 4
+#define NIBBLES (BNNLAB_BLOCK_WORDS * 8)
+#define AHEAD 1024      /* words: how far a single row's weights are fetched ahead */
 
 /* Calls `tile` with constant sizes, so that each combination is compiled for itself. */
 #define WITH_PANELS(rows, count, tile, ...)               \
     switch (count) {                                      \
     case 1: tile(rows, 1, __VA_ARGS__); break;            \
-    case 2: tile(rows, 2, __VA_ARGS__); break;            \
-    case 3: tile(rows, 3, __VA_ARGS__); break;            \
-    default: tile(rows, 4, __VA_ARGS__); break;           \
+    default: tile(rows, 2, __VA_ARGS__); break;           \
     }
 #define WITH_TILE(rows, count, tile, ...)                           \
     switch (rows) {                                                 \
-    case 1: WITH_PANELS(1, count, tile, __VA_ARGS__); break;        \
+    case 1:                                                         \
+        switch (count) {                                            \
+        case 1: tile(1, 1, __VA_ARGS__); break;                     \
+        case 2: tile(1, 2, __VA_ARGS__); break;                     \
+        case 3: tile(1, 3, __VA_ARGS__); break;                     \
+        default: tile(1, 4, __VA_ARGS__); break;                    \
+        }                                                           \
+        break;                                                      \
     case 2: WITH_PANELS(2, count, tile, __VA_ARGS__); break;        \
     case 3: WITH_PANELS(3, count, tile, __VA_ARGS__); break;        \
-    case 4: WITH_PANELS(4, count, tile, __VA_ARGS__); break;        \
+    default: WITH_PANELS(4, count, tile, __VA_ARGS__); break;       \
+    }
+#define WITH_PLAIN_TILE(rows, count, tile, ...)                     \
+    switch (rows) {                                                 \
     case 5: WITH_PANELS(5, count, tile, __VA_ARGS__); break;        \
-    default: WITH_PANELS(6, count, tile, __VA_ARGS__); break;       \
+    case 6: WITH_PANELS(6, count, tile, __VA_ARGS__); break;        \
+    default: WITH_TILE(rows, count, tile, __VA_ARGS__); break;      \
     }
 
 /* Which lanes of panel `panel` are outputs below n. */
@@ -43,9 +58,9 @@ static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
             const size_t low = smaller(k - j, 16), high = smaller(k - j - low, 16);
             const __mmask16 low_mask = (__mmask16)tail_mask(low);
             const __mmask16 high_mask = (__mmask16)tail_mask(high);
-            const __m512 v0 = _mm512_maskz_loadu_ps(low_mask, x + j);
+            const __m512 v0 = _mm512_maskz_loadu_ps((__mmask16)tail_mask(loaded(low)), x + j);
             const __m512 v1 = _mm512_maskz_loadu_ps(high_mask, x + j + low);
-            nan |= _mm512_cmp_ps_mask(v0, v0, _CMP_UNORD_Q);
+            nan |= _mm512_mask_cmp_ps_mask(low_mask, v0, v0, _CMP_UNORD_Q);
             nan |= _mm512_cmp_ps_mask(v1, v1, _CMP_UNORD_Q);
             *bits++ = (uint32_t)_mm512_mask_cmp_ps_mask(low_mask, v0, zero, _CMP_GE_OQ) |
                       (uint32_t)_mm512_mask_cmp_ps_mask(high_mask, v1, zero, _CMP_GE_OQ) << 16;
@@ -66,96 +81,246 @@ static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t plane
     }
 }
 
-ALWAYS_INLINE void mismatch_tile(const size_t rows, const size_t count, const uint32_t *a,
-                                 const uint32_t *panels, size_t n, size_t first, size_t words,
-                                 unsigned shift, int32_t *out)
+ALWAYS_INLINE __m512i load_panel(const uint32_t *b, const struct bnnlab_walk *walk, size_t c)
 {
-    __m512i sum[TILE_ROWS][TILE_PANELS];
+    return _mm512_loadu_si512(b + c * walk->panel_words * BNNLAB_LANES);
+}
+
+/* The mismatches of one plane, added to `sum`. */
+ALWAYS_INLINE void count_plainly(const size_t rows, const size_t count, const uint32_t *a,
+                                 const struct bnnlab_walk *walk, const uint32_t *panels,
+                                 __m512i sum[PLAIN_ROWS][ROW_PANELS])
+{
+    const size_t row_step = walk->row_step, length = walk->length;
+    for (size_t s = 0; s < walk->segments; s++, a += walk->a_step) {
+        const uint32_t *b = panels + s * walk->b_step * BNNLAB_LANES;
+        for (size_t w = 0; w < length; w++, b += BNNLAB_LANES) {
+            __m512i v[ROW_PANELS];
+            if (rows == 1)
+                _mm_prefetch((const char *)(b + AHEAD), _MM_HINT_T0);
+            UNROLL for (size_t c = 0; c < count; c++)
+                v[c] = load_panel(b, walk, c);
+            UNROLL for (size_t r = 0; r < rows; r++) {
+                const __m512i u = _mm512_set1_epi32((int)a[r * row_step + w]);
+                UNROLL for (size_t c = 0; c < count; c++)
+                    sum[r][c] = _mm512_add_epi32(sum[r][c],
+                                                 _mm512_popcnt_epi32(_mm512_xor_si512(u, v[c])));
+            }
+        }
+    }
+}
+
+/* The same with full adders: of `one`, u0 ^ v0 and u1 ^ v1, the sum stays in `one` and the carry, of
+ * value 2, is counted. */
+ALWAYS_INLINE void count_carries(const size_t rows, const size_t count, const uint32_t *a,
+                                 const struct bnnlab_walk *walk, const uint32_t *panels,
+                                 __m512i sum[PLAIN_ROWS][ROW_PANELS])
+{
+    const size_t row_step = walk->row_step, length = walk->length;
+    __m512i one[CARRY_ROWS][ROW_PANELS];
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < count; c++)
+            one[r][c] = _mm512_setzero_si512();
+    for (size_t s = 0; s < walk->segments; s++, a += walk->a_step) {
+        const uint32_t *b = panels + s * walk->b_step * BNNLAB_LANES;
+        size_t w = 0;
+        for (; w + 2 <= length; w += 2, b += 2 * BNNLAB_LANES) {
+            __m512i v0[ROW_PANELS], v1[ROW_PANELS];
+            if (rows == 1) {
+                _mm_prefetch((const char *)(b + AHEAD), _MM_HINT_T0);
+                _mm_prefetch((const char *)(b + AHEAD + BNNLAB_LANES), _MM_HINT_T0);
+            }
+            UNROLL for (size_t c = 0; c < count; c++) {
+                v0[c] = load_panel(b, walk, c);
+                v1[c] = load_panel(b + BNNLAB_LANES, walk, c);
+            }
+            UNROLL for (size_t r = 0; r < rows; r++) {
+                const __m512i u0 = _mm512_set1_epi32((int)a[r * row_step + w]);
+                const __m512i u1 = _mm512_set1_epi32((int)a[r * row_step + w + 1]);
+                UNROLL for (size_t c = 0; c < count; c++) {
+                    const __m512i before = one[r][c];
+                    const __m512i half = _mm512_ternarylogic_epi32(before, u0, v0[c], 0x96);
+                    one[r][c] = _mm512_ternarylogic_epi32(half, u1, v1[c], 0x96);
+                    /* half ? ~one : before */
+                    const __m512i carry =
+                        _mm512_ternarylogic_epi32(before, half, one[r][c], 0x74);
+                    sum[r][c] = _mm512_add_epi32(sum[r][c], _mm512_popcnt_epi32(carry));
+                }
+            }
+        }
+        if (w < length)
+            UNROLL for (size_t r = 0; r < rows; r++)
+                UNROLL for (size_t c = 0; c < count; c++) {
+                    const __m512i u = _mm512_set1_epi32((int)a[r * row_step + w]);
+                    const __m512i x = _mm512_xor_si512(u, load_panel(b, walk, c));
+#ifndef BNNLAB_MUTANT_CARRY
+                    const __m512i carry = _mm512_and_si512(x, one[r][c]);
+                    sum[r][c] = _mm512_add_epi32(sum[r][c], _mm512_popcnt_epi32(carry));
+#endif
+                    one[r][c] = _mm512_xor_si512(x, one[r][c]);
+                }
+    }
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < count; c++)
+            sum[r][c] = _mm512_add_epi32(_mm512_add_epi32(sum[r][c], sum[r][c]),
+                                         _mm512_popcnt_epi32(one[r][c]));
+}
+
+/* `panels`, `ones` and `out` begin at the tile's first output, of which `n` are left. */
+ALWAYS_INLINE void mismatch_tile(const size_t rows, const size_t count, const int carry,
+                                 const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                                 const uint32_t *panels, const int32_t *ones, int32_t base,
+                                 size_t n, size_t out_step, int32_t *out)
+{
+    __m512i sum[PLAIN_ROWS][ROW_PANELS];
     UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < count; c++)
             sum[r][c] = _mm512_setzero_si512();
-    for (size_t w = 0; w < words; w++) {
-        __m512i b[TILE_PANELS];
-        UNROLL for (size_t c = 0; c < count; c++)
-            b[c] = _mm512_loadu_si512(panels + (c * words + w) * BNNLAB_LANES);
-        UNROLL for (size_t r = 0; r < rows; r++) {
-            const __m512i v = _mm512_set1_epi32((int)a[r * words + w]);
-            UNROLL for (size_t c = 0; c < count; c++)
-                sum[r][c] = _mm512_add_epi32(sum[r][c],
-                                             _mm512_popcnt_epi32(_mm512_xor_si512(v, b[c])));
+    /* From the highest plane down; a plane's carries count twice already, so that what the higher
+     * planes left is doubled with them. */
+    for (size_t p = planes; p-- > 0;) {
+        if (carry) {
+            count_carries(rows, count, a + p * walk->plane_step, walk, panels, sum);
+        } else {
+            UNROLL for (size_t r = 0; r < rows; r++)
+                UNROLL for (size_t c = 0; c < count; c++)
+                    sum[r][c] = _mm512_add_epi32(sum[r][c], sum[r][c]);
+            count_plainly(rows, count, a + p * walk->plane_step, walk, panels, sum);
         }
     }
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < count; c++) {
-            int32_t *to = out + r * n + (first + c) * BNNLAB_LANES;
-            const __mmask16 lanes = lanes_of(n, first + c);
-            const __m512i mismatches = _mm512_slli_epi32(sum[r][c], shift);
-            const __m512i before = _mm512_maskz_loadu_epi32(lanes, to);
-            _mm512_mask_storeu_epi32(to, lanes, _mm512_sub_epi32(before, mismatches));
+    UNROLL for (size_t c = 0; c < count; c++) {
+        const __mmask16 lanes = lanes_of(n, c);
+        __m512i from = _mm512_set1_epi32(base);
+        if (ones) {
+            const __m512i largest = _mm512_set1_epi32((1 << planes) - 1);
+            from = _mm512_mullo_epi32(_mm512_maskz_loadu_epi32(lanes, ones + c * BNNLAB_LANES),
+                                      largest);
         }
+        UNROLL for (size_t r = 0; r < rows; r++) {
+            const __m512i off = ones ? sum[r][c] : _mm512_add_epi32(sum[r][c], sum[r][c]);
+            _mm512_mask_storeu_epi32(out + r * out_step + c * BNNLAB_LANES, lanes,
+                                     _mm512_sub_epi32(from, off));
+        }
+    }
 }
 
-static void subtract_mismatches(const uint32_t *a, const uint32_t *panels, size_t m, size_t n,
-                                size_t words, unsigned shift, int32_t *out)
+ALWAYS_INLINE void product_of(const int carry, const uint32_t *a, const struct bnnlab_walk *walk,
+                              size_t planes, const uint32_t *panels, const int32_t *ones,
+                              int32_t base, size_t m, size_t n, int32_t *out)
 {
     const size_t total = (n + BNNLAB_LANES - 1) / BNNLAB_LANES;
-    for (size_t p = 0; p < total; p += TILE_PANELS) {
-        const size_t count = smaller(total - p, TILE_PANELS);
-        const uint32_t *b = panels + p * words * BNNLAB_LANES;
-        for (size_t i = 0; i < m; i += TILE_ROWS) {
-            const size_t rows = smaller(m - i, TILE_ROWS);
-            WITH_TILE(rows, count, mismatch_tile, a + i * words, b, n, p, words, shift, out + i * n);
+    const size_t group = m == 1 ? ROW_PANELS : TILE_PANELS, most = carry ? CARRY_ROWS : PLAIN_ROWS;
+    for (size_t p = 0; p < total; p += group) {
+        const size_t count = smaller(total - p, group), j = p * BNNLAB_LANES;
+        const uint32_t *b = panels + j * walk->panel_words;
+        const int32_t *counts = ones ? ones + j : NULL;
+        for (size_t i = 0, rows; i < m; i += rows) {
+            rows = tile_rows(m - i, most);
+            if (carry)
+                WITH_TILE(rows, count, mismatch_tile, 1, a + i * walk->row_step, walk, planes, b,
+                          counts, base, n - j, n, out + i * n + j)
+            else
+                WITH_PLAIN_TILE(rows, count, mismatch_tile, 0, a + i * walk->row_step, walk, planes,
+                                b, counts, base, n - j, n, out + i * n + j)
         }
     }
 }
 
-ALWAYS_INLINE void signed_tile(const size_t rows, const size_t count, const float *x,
-                               const uint32_t *panels, size_t n, size_t start, size_t words,
-                               size_t inputs, float *out)
+static void product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                    const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
+                    int32_t *out)
 {
-    const __m512i one = _mm512_castps_si512(_mm512_set1_ps(1.0f));
-    const __m512i sign_bit = _mm512_set1_epi32((int)0x80000000u);
-    __m512 sum[TILE_ROWS][TILE_PANELS];
+    product_of(0, a, walk, planes, panels, ones, base, m, n, out);
+}
+
+static void product_carry(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                          const uint32_t *panels, const int32_t *ones, int32_t base, size_t m,
+                          size_t n, int32_t *out)
+{
+    product_of(1, a, walk, planes, panels, ones, base, m, n, out);
+}
+
+/* For every four inputs the 16 sums that their signs can make: sum s has +x_e where bit e of s is 1.
+ * Tables of one place lie side by side, one for each of the rows. */
+ALWAYS_INLINE void make_tables(const float *x, size_t rows, size_t k, size_t inputs, __m512 *tables)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), minus = _mm512_set1_ps(-1.0f);
+    const __m512 s0 = _mm512_mask_blend_ps(0xAAAA, minus, one);
+    const __m512 s1 = _mm512_mask_blend_ps(0xCCCC, minus, one);
+    const __m512 s2 = _mm512_mask_blend_ps(0xF0F0, minus, one);
+    const __m512 s3 = _mm512_mask_blend_ps(0xFF00, minus, one);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < inputs; j += 4) {
+            const __mmask8 there = (__mmask8)tail_mask(smaller(inputs - j, 4));
+            const __m128 v = _mm_maskz_loadu_ps(there, x + r * k + j);
+            const __m512 x0 = _mm512_broadcastss_ps(v);
+            const __m512 x1 = _mm512_broadcastss_ps(_mm_permute_ps(v, 0x55));
+            const __m512 x2 = _mm512_broadcastss_ps(_mm_permute_ps(v, 0xAA));
+            const __m512 x3 = _mm512_broadcastss_ps(_mm_permute_ps(v, 0xFF));
+            tables[j / 4 * rows + r] =
+                _mm512_add_ps(_mm512_fmadd_ps(x0, s0, _mm512_mul_ps(x1, s1)),
+                              _mm512_fmadd_ps(x2, s2, _mm512_mul_ps(x3, s3)));
+        }
+}
+
+/* `inputs` inputs of `rows` rows against two panels. */
+ALWAYS_INLINE void sign_tile(const size_t rows, const size_t count, const __m512 *tables,
+                             const uint32_t *panels, size_t words, size_t inputs, int first,
+                             size_t n, size_t out_step, float *out)
+{
+    __m512 total[SIGN_ROWS][ROW_PANELS];
     UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < count; c++)
-            sum[r][c] = _mm512_setzero_ps();
-    for (size_t w = 0; w * 32 < inputs; w++) {
-        const float *at = x + w * 32 * rows, *end = at + smaller(inputs - w * 32, 32) * rows;
-        __m512i b[TILE_PANELS];
+            total[r][c] = first ? _mm512_setzero_ps()
+                                : _mm512_maskz_loadu_ps(lanes_of(n, c),
+                                                        out + r * out_step + c * BNNLAB_LANES);
+    for (size_t block = 0; block < inputs; block += BNNLAB_BLOCK_WORDS * 32) {
+        const size_t end = smaller(inputs, block + BNNLAB_BLOCK_WORDS * 32);
+        __m512 sum[SIGN_ROWS][ROW_PANELS];
+        UNROLL for (size_t r = 0; r < rows; r++)
+            UNROLL for (size_t c = 0; c < count; c++)
+                sum[r][c] = _mm512_setzero_ps();
+        for (size_t j = block; j < end; j += 32) {
+            __m512i b[ROW_PANELS];
+            UNROLL for (size_t c = 0; c < count; c++)
+                b[c] = _mm512_loadu_si512(panels + (c * words + j / 32) * BNNLAB_LANES);
+            for (size_t e = j; e < smaller(end, j + 32); e += 4, tables += rows)
+                UNROLL for (size_t c = 0; c < count; c++) {
+                    UNROLL for (size_t r = 0; r < rows; r++)
+                        sum[r][c] =
+                            _mm512_add_ps(sum[r][c], _mm512_permutexvar_ps(b[c], tables[r]));
+                    b[c] = _mm512_srli_epi32(b[c], 4);
+                }
+        }
+        UNROLL for (size_t r = 0; r < rows; r++)
+            UNROLL for (size_t c = 0; c < count; c++)
+                total[r][c] = _mm512_add_ps(total[r][c], sum[r][c]);
+    }
+    UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < count; c++)
-            b[c] = _mm512_loadu_si512(panels + (c * words + w) * BNNLAB_LANES);
-        for (; at < end; at += rows)
-            UNROLL for (size_t c = 0; c < count; c++) {
-                /* Bit j comes to the sign's place; one ^ (~b & sign_bit) is then +-1.0. */
-                b[c] = _mm512_ror_epi32(b[c], 1);
-                const __m512 sign = _mm512_castsi512_ps(
-                    _mm512_ternarylogic_epi32(b[c], one, sign_bit, 0xC6));
-                UNROLL for (size_t r = 0; r < rows; r++)
-                    sum[r][c] = _mm512_fmadd_ps(sign, _mm512_set1_ps(at[r]), sum[r][c]);
+            _mm512_mask_storeu_ps(out + r * out_step + c * BNNLAB_LANES, lanes_of(n, c),
+                                  total[r][c]);
+}
+
+static void sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                         float *out)
+{
+    const size_t words = BNNLAB_WORDS(k), total = (n + BNNLAB_LANES - 1) / BNNLAB_LANES;
+    const size_t group = m == 1 ? ROW_PANELS : TILE_PANELS;
+    __m512 tables[SIGN_ROWS * NIBBLES];
+    for (size_t i = 0, rows; i < m; i += rows) {
+        rows = tile_rows(m - i, SIGN_ROWS);
+        /* The fewer rows, the more inputs of each have tables at once. */
+        const size_t step = SIGN_ROWS / rows * BNNLAB_BLOCK_WORDS * 32;
+        for (size_t at = 0; at < k || at == 0; at += step) {
+            const size_t inputs = smaller(k - at, step);
+            make_tables(x + i * k + at, rows, k, inputs, tables);
+            for (size_t p = 0; p < total; p += group) {
+                const size_t count = smaller(total - p, group), j = p * BNNLAB_LANES;
+                const uint32_t *b = panels + j * words + at / 32 * BNNLAB_LANES;
+                WITH_TILE(rows, count, sign_tile, tables, b, words, inputs, at == 0, n - j, n,
+                          out + i * n + j);
             }
-    }
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < count; c++) {
-            float *to = out + r * n + (start + c) * BNNLAB_LANES;
-            const __mmask16 lanes = lanes_of(n, start + c);
-            const __m512 before = _mm512_maskz_loadu_ps(lanes, to);
-            _mm512_mask_storeu_ps(to, lanes, _mm512_add_ps(before, sum[r][c]));
-        }
-}
-
-static void add_signed_block(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
-                             size_t first, size_t last, float *out)
-{
-    const size_t total = (n + BNNLAB_LANES - 1) / BNNLAB_LANES, words = BNNLAB_WORDS(k);
-    const size_t inputs = smaller(k, last * 32) - first * 32;
-    float tile[TILE_ROWS * BNNLAB_BLOCK_WORDS * 32];
-    for (size_t i = 0; i < m; i += TILE_ROWS) {
-        const size_t rows = smaller(m - i, TILE_ROWS);
-        interleave_rows(x + i * k + first * 32, rows, k, inputs, tile);
-        for (size_t p = 0; p < total; p += TILE_PANELS) {
-            const size_t count = smaller(total - p, TILE_PANELS);
-            const uint32_t *b = panels + (p * words + first) * BNNLAB_LANES;
-            WITH_TILE(rows, count, signed_tile, tile, b, n, p, words, inputs, out + i * n);
         }
     }
 }
@@ -194,5 +359,9 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx512 = {
-    pack_signs, pack_codes, subtract_mismatches, add_signed_block, threshold,
+    pack_signs, pack_codes, product, sign_product, threshold,
+};
+
+const struct bnnlab_family bnnlab_avx512_carry = {
+    pack_signs, pack_codes, product_carry, sign_product, threshold,
 };

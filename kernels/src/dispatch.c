@@ -44,6 +44,8 @@ static const struct bnnlab_family *family_of(int isa)
         return &bnnlab_avx2;
     case BNNLAB_AVX512:
         return &bnnlab_avx512;
+    case BNNLAB_AVX512_CARRY:
+        return &bnnlab_avx512_carry;
 #endif
     default:
         return NULL;
@@ -60,18 +62,22 @@ int bnnlab_resolve_isa(int isa)
                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                        __builtin_cpu_supports("avx512vl") &&
                        __builtin_cpu_supports("avx512vpopcntdq");
+    /* Where one port of two counts bits, adding carry-save first is worth it; AMD has two of four. */
+    const int carry = avx512 && __builtin_cpu_is("intel");
 #else
-    const int avx2 = 0, avx512 = 0;
+    const int avx2 = 0, avx512 = 0, carry = 0;
 #endif
     switch (isa) {
     case BNNLAB_BEST:
-        return avx512 ? BNNLAB_AVX512 : avx2 ? BNNLAB_AVX2 : BNNLAB_SCALAR;
+        return carry ? BNNLAB_AVX512_CARRY : avx512 ? BNNLAB_AVX512 : avx2 ? BNNLAB_AVX2 : BNNLAB_SCALAR;
     case BNNLAB_SCALAR:
         return BNNLAB_SCALAR;
     case BNNLAB_AVX2:
         return avx2 ? BNNLAB_AVX2 : 0;
     case BNNLAB_AVX512:
         return avx512 ? BNNLAB_AVX512 : 0;
+    case BNNLAB_AVX512_CARRY:
+        return avx512 ? BNNLAB_AVX512_CARRY : 0;
     default:
         return 0;
     }
@@ -147,9 +153,8 @@ int bnnlab_xnor_matmul(int isa, const uint32_t *a, size_t a_length,
                   BNNLAB_BAD_LENGTH);
     if (out_needed == 0)
         return BNNLAB_OK;
-    for (size_t e = 0; e < out_needed; e++)
-        out[e] = (int32_t)k;
-    family->subtract_mismatches(a, panels, m, n, words, 1, out);
+    const struct bnnlab_walk walk = {words, a_needed, 1, words, words, words, words};
+    family->product(a, &walk, 1, panels, NULL, (int32_t)k, m, n, out);
     return BNNLAB_OK;
 }
 
@@ -173,12 +178,8 @@ int bnnlab_planes_matmul(int isa, const uint32_t *a, size_t a_length, size_t pla
                   BNNLAB_BAD_LENGTH);
     if (out_needed == 0)
         return BNNLAB_OK;
-    const uint32_t largest = ((uint32_t)1 << planes) - 1;
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++)
-            out[i * n + j] = (int32_t)((uint32_t)ones[j] * largest);
-    for (size_t p = 0; p < planes; p++)
-        family->subtract_mismatches(a + p * m * words, panels, m, n, words, (unsigned)p, out);
+    const struct bnnlab_walk walk = {words, m * words, 1, words, words, words, words};
+    family->product(a, &walk, planes, panels, ones, 0, m, n, out);
     return BNNLAB_OK;
 }
 
@@ -204,13 +205,7 @@ int bnnlab_sign_matmul(int isa, const float *x, size_t x_length,
     REFUSE_UNLESS(!nan, BNNLAB_NOT_A_NUMBER);
     if (out_needed == 0)
         return BNNLAB_OK;
-    for (size_t e = 0; e < out_needed; e++)
-        out[e] = 0.0f;
-    for (size_t first = 0; first < words; first += BNNLAB_BLOCK_WORDS) {
-        const size_t rest = words - first;
-        const size_t last = first + (rest < BNNLAB_BLOCK_WORDS ? rest : BNNLAB_BLOCK_WORDS);
-        family->add_signed_block(x, panels, m, n, k, first, last, out);
-    }
+    family->sign_product(x, panels, m, n, k, out);
     return BNNLAB_OK;
 }
 

@@ -5,7 +5,8 @@
  * harmless: the final value always fits.
  *
  * The float product must add in the order that bnnlab_kernels.h promises. Multiplying by +-1 is
- * exact, so an FMA and an addition round alike.
+ * exact, so an FMA and an addition round alike; and no sum that began at +0.0 is ever -0.0, so the
+ * sign of a zero that is added does not matter.
  */
 #ifndef BNNLAB_FAMILY_H
 #define BNNLAB_FAMILY_H
@@ -14,19 +15,28 @@
 
 #define BNNLAB_BLOCK_WORDS 8    /* inputs summed before their sum is added to the total: 256 */
 
+/* Which words of `a` meet which of the panels: of each row `segments` runs of `length` words. A
+ * matrix product has one run; a convolution one for each row of its window. Steps in words. */
+struct bnnlab_walk {
+    size_t row_step, plane_step, segments, length, a_step;
+    size_t b_step, panel_words;
+};
+
 struct bnnlab_family {
     /* Returns whether a NaN was met. */
     int (*pack_signs)(const float *x, size_t rows, size_t k, uint32_t *bits);
 
     void (*pack_codes)(const uint8_t *codes, size_t rows, size_t k, size_t planes, uint32_t *bits);
 
-    /* out[i, j] -= popcount(a[i] ^ b[j]) << shift */
-    void (*subtract_mismatches)(const uint32_t *a, const uint32_t *panels, size_t m, size_t n,
-                                size_t words, unsigned shift, int32_t *out);
+    /* With mismatches = the sum over planes p of 2**p popcount(a_p[i] ^ b[j]):
+     * out[i, j] = base - 2 mismatches, or, with `ones`, ones[j] (2**planes - 1) - mismatches. */
+    void (*product)(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                    const uint32_t *panels, const int32_t *ones, int32_t base,
+                    size_t m, size_t n, int32_t *out);
 
-    /* out[i, j] += x[i] . b[j] over the inputs of words first .. last - 1. x has k floats a row. */
-    void (*add_signed_block)(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
-                             size_t first, size_t last, float *out);
+    /* out[i, j] = x[i] . b[j] */
+    void (*sign_product)(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                         float *out);
 
     /* Returns whether a NaN was met; never when `real` is 0. */
     int (*threshold)(const int32_t *values, int real, size_t m, size_t n, const int32_t *thresholds,
@@ -37,6 +47,7 @@ extern const struct bnnlab_family bnnlab_scalar;
 #ifdef BNNLAB_X86
 extern const struct bnnlab_family bnnlab_avx2;
 extern const struct bnnlab_family bnnlab_avx512;
+extern const struct bnnlab_family bnnlab_avx512_carry;
 #endif
 
 #endif

@@ -45,16 +45,25 @@ static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t plane
         }
 }
 
-static void subtract_mismatches(const uint32_t *a, const uint32_t *panels, size_t m, size_t n,
-                                size_t words, unsigned shift, int32_t *out)
+static void product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                    const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
+                    int32_t *out)
 {
+    const uint32_t largest = ((uint32_t)1 << planes) - 1;
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
-            const uint32_t *b = panels + j / BNNLAB_LANES * words * BNNLAB_LANES + j % BNNLAB_LANES;
+            const uint32_t *b =
+                panels + j / BNNLAB_LANES * walk->panel_words * BNNLAB_LANES + j % BNNLAB_LANES;
             uint32_t mismatches = 0;
-            for (size_t w = 0; w < words; w++)
-                mismatches += popcount(a[i * words + w] ^ b[w * BNNLAB_LANES]);
-            out[i * n + j] = (int32_t)((uint32_t)out[i * n + j] - (mismatches << shift));
+            for (size_t p = 0; p < planes; p++)
+                for (size_t s = 0; s < walk->segments; s++)
+                    for (size_t w = 0; w < walk->length; w++)
+                        mismatches += popcount(a[p * walk->plane_step + i * walk->row_step +
+                                                 s * walk->a_step + w] ^
+                                               b[(s * walk->b_step + w) * BNNLAB_LANES])
+                                      << p;
+            out[i * n + j] = (int32_t)(ones ? (uint32_t)ones[j] * largest - mismatches
+                                            : (uint32_t)base - 2 * mismatches);
         }
 }
 
@@ -66,20 +75,26 @@ static float with_sign(float v, uint32_t plus)
     return u.value;
 }
 
-static void add_signed_block(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
-                             size_t first, size_t last, float *out)
+static void sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                         float *out)
 {
-    const size_t words = BNNLAB_WORDS(k), end = last * 32 < k ? last * 32 : k;
+    const size_t words = BNNLAB_WORDS(k);
     for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j += BNNLAB_LANES) {
-            const uint32_t *panel = panels + j * words;
-            float sum[BNNLAB_LANES] = {0};
-            for (size_t c = first * 32; c < end; c++)
-                for (size_t lane = 0; lane < BNNLAB_LANES; lane++)
-                    sum[lane] += with_sign(x[i * k + c],
-                                           panel[c / 32 * BNNLAB_LANES + lane] >> (c % 32));
-            for (size_t lane = 0; lane < BNNLAB_LANES && j + lane < n; lane++)
-                out[i * n + j + lane] += sum[lane];
+        for (size_t j = 0; j < n; j++) {
+            const uint32_t *b = panels + j / BNNLAB_LANES * words * BNNLAB_LANES + j % BNNLAB_LANES;
+            float total = 0.0f, sum = 0.0f;
+            for (size_t c = 0; c < k; c += 4) {
+                const uint32_t signs = b[c / 32 * BNNLAB_LANES] >> (c % 32);
+                float v[4];
+                for (size_t e = 0; e < 4; e++)
+                    v[e] = with_sign(c + e < k ? x[i * k + c + e] : 0.0f, signs >> e);
+                sum += (v[0] + v[1]) + (v[2] + v[3]);
+                if (c % (32 * BNNLAB_BLOCK_WORDS) == 32 * BNNLAB_BLOCK_WORDS - 4) {
+                    total += sum;
+                    sum = 0.0f;
+                }
+            }
+            out[i * n + j] = total + sum;
         }
 }
 
@@ -112,5 +127,5 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_scalar = {
-    pack_signs, pack_codes, subtract_mismatches, add_signed_block, threshold,
+    pack_signs, pack_codes, product, sign_product, threshold,
 };

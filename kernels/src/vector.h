@@ -14,8 +14,10 @@
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
-/* The lowest `count` bits, count < 32. BNNLAB_MUTANT_TAIL plants a wrong one, which the fuzz program
- * must notice. */
+/* Errors are planted with BNNLAB_MUTANT_..., which the fuzz program must notice: TAIL a wrong tail
+ * mask, OVERREAD a load beyond an array whose result is masked off again, CARRY a lost carry. */
+
+/* The lowest `count` bits, count < 32. */
 ALWAYS_INLINE uint32_t tail_mask(size_t count)
 {
 #ifdef BNNLAB_MUTANT_TAIL
@@ -24,18 +26,27 @@ ALWAYS_INLINE uint32_t tail_mask(size_t count)
     return ((uint32_t)1 << count) - 1;
 }
 
+/* How many inputs are loaded where `count` are there. */
+ALWAYS_INLINE size_t loaded(size_t count)
+{
+#ifdef BNNLAB_MUTANT_OVERREAD
+    return count + 1;
+#else
+    return count;
+#endif
+}
+
 ALWAYS_INLINE size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-/* A tile of the float product's inputs as [input][row], adjacent: rows a power of two apart would
- * share cache sets. */
-ALWAYS_INLINE void interleave_rows(const float *x, size_t rows, size_t k, size_t inputs, float *tile)
+/* How many rows of `m` the next tile takes, at most `most`: as evenly as possible, for a tile of one
+ * row waits for its own sums. */
+ALWAYS_INLINE size_t tile_rows(size_t m, size_t most)
 {
-    for (size_t r = 0; r < rows; r++)
-        for (size_t j = 0; j < inputs; j++)
-            tile[j * rows + r] = x[r * k + j];
+    const size_t tiles = (m + most - 1) / most;
+    return (m + tiles - 1) / tiles;
 }
 
 #endif

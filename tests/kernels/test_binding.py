@@ -27,7 +27,8 @@ def test_the_environment_chooses_the_instruction_set():
     code = "from bnnlab.packed import kernels; print(kernels.isa())"
     for name in kernels.isas():
         assert python(code, BNNLAB_ISA=name).stdout.strip() == name
-    assert python(code, BNNLAB_ISA="").stdout.strip() == kernels.isas()[-1]
+    best = python(code, BNNLAB_ISA="").stdout.strip()
+    assert best == kernels.isas()[-1] or ("avx512_carry" in kernels.isas() and best == "avx512")
     refused = python(code, BNNLAB_ISA="mmx")
     assert refused.returncode != 0
     assert "BNNLAB_ISA is 'mmx'; this processor runs scalar" in refused.stderr
