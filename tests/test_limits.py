@@ -7,17 +7,17 @@ from bnnlab import Comparison, limits
 
 def test_as_many_runs_as_are_allowed_and_no_more():
     limits.check_runs(limits.RUNS)
-    with pytest.raises(ValueError, match="65 runs, at most 64"):
+    with pytest.raises(ValueError, match="129 runs, at most 128"):
         limits.check_runs(limits.RUNS + 1)
-    with pytest.raises(ValueError, match="72 runs, at most 64"):
-        Comparison(task="moons", schemes=["bnn", "lab"], seeds=36)
+    with pytest.raises(ValueError, match="144 runs, at most 128"):
+        Comparison(task="moons", schemes=["bnn", "lab"], seeds=72)
 
 
 def test_as_many_weights_as_are_allowed_and_no_more():
-    widest = {"width": 4096, "depth": 3}
-    limits.check_network(widest, inputs=2, classes=2)
-    with pytest.raises(ValueError, match=r"width 4096 and depth 4 has 50,348,032 weights"):
-        limits.check_network(widest | {"depth": 4}, inputs=2, classes=2)
+    limits.check_network({"hidden1": (5000, 9000), "output": (5000, 1000)})
+    said = r"has 50,001,000 weights, 45,000,000 of them in hidden1; at most 50,000,000"
+    with pytest.raises(ValueError, match=said):
+        limits.check_network({"hidden1": (5000, 9000), "output": (5001, 1000)})
     spec = Comparison(task="moons", schemes=["bnn"]).to_dict()
     spec["network"] |= {"width": 4096, "depth": 8}
     with pytest.raises(ValueError, match="narrower or shallower"):
