@@ -4,12 +4,11 @@ import numpy as np
 
 from bnnlab.figures import lines
 from bnnlab.figures.series import Series, over_seeds
-from bnnlab.figures.view import View, diverged, nice, through
-from bnnlab.figures.views.bits import nothing
-from bnnlab.figures.views.time import recurrent_layers
+from bnnlab.figures.view import diverged, nice, through
+from bnnlab.figures.views.time import RecurrentView
 
 
-class Spectrum(View):
+class Spectrum(RecurrentView):
     """The largest singular value of the recurrent matrix over training, against sqrt(n).
 
     A matrix of -1 and +1 has one of at least sqrt(n), n the number of cells, whatever is learnt
@@ -22,18 +21,9 @@ class Spectrum(View):
     title = "Singular value"
     question = "Why one binarized LSTM explodes and another does not."
     order = 55
-    columns = 2
 
-    def applies(self, log):
-        """Return whether a log has what this view shows."""
-        return bool(recurrent_layers(log))
-
-    def panels(self, log):
-        """Return a panel for each recurrent matrix."""
-        panels = [self._panel(log, layer) for layer in recurrent_layers(log)]
-        return panels or [nothing("no network here is recurrent: take the task text")]
-
-    def _panel(self, log, layer):
+    def panel(self, log, layer):
+        """Return a line for each lane, and one at sqrt(n)."""
         size = next(at["inputs"] for run in log.runs for at in run.layers if at["name"] == layer)
         reach, bound = through(log), float(np.sqrt(size))
         line = np.full(2, bound)

@@ -5,14 +5,35 @@ from typing import Any
 import numpy as np
 
 from bnnlab.figures import lines
+from bnnlab.figures.marks import Panel
 from bnnlab.figures.series import Series
 from bnnlab.figures.view import View, Z, diverged, nice, seed_parameter, step_parameter
 from bnnlab.figures.views.bits import nothing
+from bnnlab.training.store import Log
 
 _LEAST = 1e-12  # what the axis goes down to at most
 
 
-class Time(View):
+class RecurrentView(View):
+    """A view of recurrent matrices: a panel for each."""
+
+    columns = 2
+
+    def applies(self, log):
+        """Return whether a log has what this view shows."""
+        return bool(recurrent_layers(log))
+
+    def panels(self, log):
+        """Return a panel for each recurrent matrix."""
+        panels = [self.panel(log, layer) for layer in recurrent_layers(log)]
+        return panels or [nothing("no network here is recurrent: take the task text")]
+
+    def panel(self, log: Log, layer: str) -> Panel:
+        """Return what is drawn of one recurrent matrix."""
+        raise NotImplementedError
+
+
+class Time(RecurrentView):
     """The norm of the loss's gradient with respect to h_t, for each time step t of the sequence.
 
     It reaches the last time step first and the first one last: where the line rises to the left
@@ -25,21 +46,12 @@ class Time(View):
     title = "Back in time"
     question = "Whether gradients explode on their way back through a sequence."
     order = 54
-    columns = 2
 
     seed: Any = seed_parameter()
     step: Any = step_parameter()
 
-    def applies(self, log):
-        """Return whether a log has what this view shows."""
-        return bool(recurrent_layers(log))
-
-    def panels(self, log):
-        """Return a panel for each recurrent matrix."""
-        panels = [self._panel(log, layer) for layer in recurrent_layers(log)]
-        return panels or [nothing("no network here is recurrent: take the task text")]
-
-    def _panel(self, log, layer):
+    def panel(self, log, layer):
+        """Return a line for each lane, from the first time step to the last."""
         entries, length, values = [], 2, [np.array([])]
         for lane in self.chosen_lanes(log):
             run = log.run(lane, self.seed)
