@@ -35,6 +35,7 @@ _STATUS = {
     2: "the sizes are too large for a 32-bit accumulator",
     3: "NaN has no sign: there is a NaN among the values",
     4: "the instruction set is not available on this processor",
+    5: "the window stands nowhere on the image",
 }
 
 
@@ -295,3 +296,116 @@ def threshold(values: Any, thresholds: Any, flip: Any, *, isa: str | None = None
         )
     )
     return bits
+
+
+def pack_channels(x: Any, *, isa: str | None = None) -> np.ndarray:
+    """Signs of images, float32 (samples, channels, height, width), with the channels innermost.
+
+    Returns:
+        uint32 (samples, height, width, words(channels)); sign(-0.0) is +1.
+
+    Raises:
+        ValueError: there is a NaN.
+    """
+    number = _number(isa)
+    x = _array("x", x, _FLOAT32, None, None, None, None)
+    samples, channels, height, width = x.shape
+    bits = np.empty((samples, height, width, words(channels)), np.uint32)
+    _check(
+        lib.bnnlab_pack_channels(
+            number,
+            *_buffer("float[]", x),
+            samples,
+            channels,
+            height * width,
+            *_buffer("uint32_t[]", bits),
+        )
+    )
+    return bits
+
+
+def xnor_convolve(
+    image: Any,
+    panels: Any,
+    n: int,
+    channels: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    *,
+    isa: str | None = None,
+) -> np.ndarray:
+    """Convolve signs with signs, exactly; zeros surround the image.
+
+    Args:
+        image: uint32 (samples, height, width, words(channels)).
+        panels: panels of n rows of taps * words(channels) * 32 signs, in the order tap row, tap
+            column, channel, where each tap begins with a word.
+        n: outputs.
+        channels: channels of the image.
+        kernel: taps down and across.
+        stride: pixels from one window to the next, down and across.
+        padding: zeros on each side, above and below, left and right.
+        isa: the instruction set to use.
+
+    Returns:
+        int32 (samples, down, across, n).
+
+    Raises:
+        ValueError: the window stands nowhere on the image.
+    """
+    number = _number(isa)
+    image = _array("image", image, _UINT32, None, None, None, words(channels))
+    samples, height, width, deep = image.shape
+    shape = (-(-n // LANES), kernel[0] * kernel[1] * deep, LANES)
+    panels = _array("panels", panels, _UINT32, *shape)
+    places = [
+        lib.bnnlab_places(*sizes)
+        for sizes in zip((height, width), kernel, stride, padding, strict=True)
+    ]
+    out = np.empty((samples, *places, n), np.int32)
+    _check(
+        lib.bnnlab_xnor_convolve(
+            number,
+            *_buffer("uint32_t[]", image),
+            samples,
+            height,
+            width,
+            channels,
+            ffi.new("struct bnnlab_window *", (*kernel, *stride, *padding)),
+            *_buffer("uint32_t[]", panels),
+            n,
+            *_buffer("int32_t[]", out),
+        )
+    )
+    return out
+
+
+def max_pool(bits: Any, size: tuple[int, int]) -> np.ndarray:
+    """The largest of size[0] x size[1] neighbouring signs.
+
+    Args:
+        bits: uint32 (samples, height, width, words). What does not fill a window is dropped.
+        size: pixels down and across.
+
+    Returns:
+        uint32 (samples, height // size[0], width // size[1], words).
+    """
+    require()
+    bits = _array("bits", bits, _UINT32, None, None, None, None)
+    samples, height, width, deep = bits.shape
+    if min(size) < 1:
+        raise ValueError(f"size is {size}; both numbers must be positive")
+    out = np.empty((samples, height // size[0], width // size[1], deep), np.uint32)
+    _check(
+        lib.bnnlab_max_pool(
+            *_buffer("uint32_t[]", bits),
+            samples,
+            height,
+            width,
+            deep,
+            *size,
+            *_buffer("uint32_t[]", out),
+        )
+    )
+    return out

@@ -252,9 +252,128 @@ static int fuzz_threshold(void)
            compare("threshold", results, m, n, levels);
 }
 
+static int fuzz_channels(void)
+{
+    const size_t samples = below(4), channels = draw_size(130), pixels = draw_size(70);
+    const size_t count = samples * channels * pixels;
+    const size_t length = samples * pixels * BNNLAB_WORDS(channels);
+    struct array x = make_floats(count, below(8) == 0);
+    struct outcome results[OUTPUTS];
+    for (int i = 0; i < isa_count; i++) {
+        struct outcome *r = &results[i];
+        r->bytes = length * 4;
+        r->out = make(r->bytes);
+        r->status = bnnlab_pack_channels(isas[i], x.data, count + wrong, samples, channels, pixels,
+                                         r->out.data, length);
+    }
+    drop(x);
+    return (wrong && results[0].status != BNNLAB_BAD_LENGTH) |
+           compare("pack_channels", results, samples, channels, pixels);
+}
+
+static int sign_of(const uint32_t *row, size_t index)
+{
+    return row[index / 32] >> (index % 32) & 1 ? 1 : -1;
+}
+
+/* Tap by tap and channel by channel, from rows of weights. */
+static int32_t convolve_plainly(const uint32_t *image, size_t height, size_t width, size_t channels,
+                                const struct bnnlab_window *window, const uint32_t *row, size_t y,
+                                size_t x)
+{
+    const size_t words = BNNLAB_WORDS(channels);
+    int32_t sum = 0;
+    for (size_t v = 0; v < window->height; v++)
+        for (size_t u = 0; u < window->width; u++) {
+            const size_t at_y = y * window->stride_down + v - window->padding_down;
+            const size_t at_x = x * window->stride_across + u - window->padding_across;
+            if (at_y >= height || at_x >= width) /* above and to the left they have wrapped */
+                continue;
+            for (size_t c = 0; c < channels; c++)
+                sum += sign_of(image + (at_y * width + at_x) * words, c) *
+                       sign_of(row + (v * window->width + u) * words, c);
+        }
+    return sum;
+}
+
+static int fuzz_convolve(void)
+{
+    const size_t samples = below(3), height = below(12), width = below(16);
+    const size_t channels = below(2) ? below(70) : below(200), n = draw_size(below(4) ? 20 : 70);
+    const struct bnnlab_window window = {1 + below(4), 1 + below(4), 1 + below(3),
+                                         1 + below(3), below(5),     below(5)};
+    const size_t words = BNNLAB_WORDS(channels), row = window.height * window.width * words;
+    const size_t down = bnnlab_places(height, window.height, window.stride_down,
+                                      window.padding_down);
+    const size_t across = bnnlab_places(width, window.width, window.stride_across,
+                                        window.padding_across);
+    const size_t pixels = samples * height * width, length = samples * down * across * n;
+    const size_t b_length = (n + 15) / 16 * 16 * row;
+    struct array image = make_bits(pixels, channels);
+    struct array weights = make_bits(n * window.height * window.width, channels);
+    struct array panels = make(b_length * 4);
+    struct outcome results[OUTPUTS];
+    if (bnnlab_pack_panels(weights.data, n * row, n, row * 32, panels.data, b_length) != BNNLAB_OK)
+        exit(2);
+    for (int i = 0; i < isa_count; i++) {
+        struct outcome *r = &results[i];
+        r->bytes = length * 4;
+        r->out = make(r->bytes);
+        r->status = bnnlab_xnor_convolve(isas[i], image.data, pixels * words + wrong, samples, height,
+                                         width, channels, &window, panels.data, b_length, n,
+                                         r->out.data, length);
+    }
+    int bad = results[0].status !=
+              (!down || !across ? BNNLAB_BAD_WINDOW : wrong ? BNNLAB_BAD_LENGTH : BNNLAB_OK);
+    /* The plain reference is slow: a few places of every case. */
+    for (int sample = 0; results[0].status == BNNLAB_OK && length && sample < 4; sample++) {
+        const size_t e = below(length), j = e % n, x = e / n % across, y = e / n / across % down;
+        const uint32_t *at = (uint32_t *)image.data + e / n / across / down * height * width * words;
+        const int32_t expected = convolve_plainly(at, height, width, channels, &window,
+                                                  (uint32_t *)weights.data + j * row, y, x);
+        if (((int32_t *)results[0].out.data)[e] != expected) {
+            printf("MISMATCH xnor_convolve with the plain one\n");
+            bad = 1;
+        }
+    }
+    drop(image);
+    drop(weights);
+    drop(panels);
+    return bad | compare("xnor_convolve", results, samples, n, channels);
+}
+
+static int fuzz_pool(void)
+{
+    const size_t samples = below(3), height = below(9), width = below(9), words = below(4);
+    const size_t down = 1 + below(3), across = 1 + below(3);
+    const size_t high = height / down, wide = width / across;
+    const size_t length = samples * height * width * words, out_length = samples * high * wide * words;
+    struct array bits = make_bits(samples * height * width, words * 32);
+    struct array out = make(out_length * 4);
+    const int status = bnnlab_max_pool(bits.data, length + wrong, samples, height, width, words,
+                                       down, across, out.data, out_length);
+    int bad = status != (wrong ? BNNLAB_BAD_LENGTH : BNNLAB_OK);
+    for (size_t e = 0; status == BNNLAB_OK && e < out_length; e++) {
+        const size_t w = e % words, x = e / words % wide, y = e / words / wide % high;
+        const size_t s = e / words / wide / high;
+        uint32_t expected = 0;
+        for (size_t v = 0; v < down; v++)
+            for (size_t u = 0; u < across; u++)
+                expected |= ((uint32_t *)bits.data)[((s * height + y * down + v) * width +
+                                                     x * across + u) * words + w];
+        bad |= ((uint32_t *)out.data)[e] != expected;
+    }
+    if (bad)
+        printf("MISMATCH max_pool\n");
+    drop(bits);
+    drop(out);
+    return bad;
+}
+
 int main(int count, char **arguments)
 {
-    static int (*const families[])(void) = {fuzz_pack, fuzz_xnor, fuzz_sign, fuzz_threshold};
+    static int (*const families[])(void) = {fuzz_pack,     fuzz_xnor,     fuzz_sign, fuzz_threshold,
+                                           fuzz_channels, fuzz_convolve, fuzz_pool};
     static const char *const names[] = {"", "scalar", "avx2", "avx512", "avx512_carry"};
     const unsigned long cases = count > 1 ? strtoul(arguments[1], NULL, 10) : 100000;
     state = 0x9E3779B97F4A7C15u ^ (count > 2 ? strtoul(arguments[2], NULL, 10) : 1);
@@ -267,7 +386,7 @@ int main(int count, char **arguments)
     printf("\n");
     for (unsigned long c = 0; c < cases; c++) {
         wrong = below(50) ? 0 : 1 + below(3);
-        if (families[below(4)]()) {
+        if (families[below(sizeof families / sizeof *families)]()) {
             printf("failed at case %lu\n", c);
             return 1;
         }

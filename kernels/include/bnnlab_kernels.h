@@ -27,6 +27,7 @@ enum bnnlab_status {
     BNNLAB_TOO_LARGE = 2,       /* the sizes overflow size_t or the int32 accumulator */
     BNNLAB_NOT_A_NUMBER = 3,    /* a NaN where a sign was to be taken */
     BNNLAB_NO_SUCH_ISA = 4,     /* unknown, or this processor does not have it */
+    BNNLAB_BAD_WINDOW = 5,      /* a window that stands nowhere on the image */
 };
 
 enum bnnlab_isa {
@@ -88,5 +89,35 @@ int bnnlab_threshold(int isa, const void *values, size_t values_length, int real
                      const int32_t *thresholds, size_t thresholds_length, size_t levels,
                      const uint32_t *flip, size_t flip_length,
                      uint32_t *bits, size_t bits_length);
+
+/* x [samples, channels, pixels] -> bits [samples, pixels, words(channels)]: bit 1 where x >= 0. NaN
+ * is refused. This is how images come to the convolution. */
+int bnnlab_pack_channels(int isa, const float *x, size_t x_length, size_t samples, size_t channels,
+                         size_t pixels, uint32_t *bits, size_t bits_length);
+
+/* Where a window of height x width taps stands on an image: `stride` apart, over an image with
+ * `padding` pixels more on every side. */
+struct bnnlab_window {
+    size_t height, width, stride_down, stride_across, padding_down, padding_across;
+};
+
+/* How many windows stand along `size` pixels, or 0 when none fits or the stride or window is 0. */
+size_t bnnlab_places(size_t size, size_t window, size_t stride, size_t padding);
+
+/* out[s, y, x, j] = sum over taps and channels of image * b[j], both +-1, exactly; outside the image
+ * there are zeros, which add nothing. image [samples, height, width, words(channels)], panels of
+ * b [n, taps * words(channels) * 32] in the order tap row, tap column, channel, each tap beginning at
+ * a word, out [samples, down, across, n]. taps * channels < 2**31. */
+int bnnlab_xnor_convolve(int isa, const uint32_t *image, size_t image_length, size_t samples,
+                         size_t height, size_t width, size_t channels,
+                         const struct bnnlab_window *window,
+                         const uint32_t *panels, size_t panels_length, size_t n,
+                         int32_t *out, size_t out_length);
+
+/* bits [samples, height, width, words] -> out [samples, height / down, width / across, words]: the
+ * largest sign of every down x across pixels. What is left at the right and below is dropped. */
+int bnnlab_max_pool(const uint32_t *bits, size_t bits_length, size_t samples, size_t height,
+                    size_t width, size_t words, size_t down, size_t across,
+                    uint32_t *out, size_t out_length);
 
 #endif

@@ -59,6 +59,32 @@ static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
     return _mm256_movemask_ps(nan) != 0;
 }
 
+static int pack_channels(const float *x, size_t channels, size_t pixels, uint32_t *bits)
+{
+    const size_t words = BNNLAB_WORDS(channels);
+    const __m256 zero = _mm256_setzero_ps();
+    __m256 nan = zero;
+    for (size_t i = 0; i < pixels; i += 8) {
+        const __m256i there = lane_mask(pixels - i);
+        for (size_t w = 0; w < words; w++) {
+            const size_t last = smaller(channels, w * 32 + 32);
+            uint32_t word[8];
+            __m256i gathered = _mm256_setzero_si256();
+            for (size_t c = w * 32; c < last; c++) {
+                const __m256 v = _mm256_maskload_ps(x + c * pixels + i, there);
+                const __m256i bit = _mm256_set1_epi32((int)((uint32_t)1 << (c % 32)));
+                const __m256i up = _mm256_castps_si256(_mm256_cmp_ps(v, zero, _CMP_GE_OQ));
+                nan = _mm256_or_ps(nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+                gathered = _mm256_or_si256(gathered, _mm256_and_si256(up, bit));
+            }
+            _mm256_storeu_si256((__m256i *)word, gathered);
+            for (size_t lane = 0; lane < smaller(pixels - i, 8); lane++)
+                bits[(i + lane) * words + w] = word[lane];
+        }
+    }
+    return _mm256_movemask_ps(nan) != 0;
+}
+
 static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t planes, uint32_t *bits)
 {
     for (size_t p = 0; p < planes; p++)
@@ -280,5 +306,5 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx2 = {
-    pack_signs, pack_codes, product, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product, sign_product, threshold,
 };

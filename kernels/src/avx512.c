@@ -68,6 +68,33 @@ static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
     return nan != 0;
 }
 
+static int pack_channels(const float *x, size_t channels, size_t pixels, uint32_t *bits)
+{
+    const size_t words = BNNLAB_WORDS(channels);
+    const __m512 zero = _mm512_setzero_ps();
+    __mmask16 nan = 0;
+    for (size_t i = 0; i < pixels; i += 16) {
+        const size_t count = smaller(pixels - i, 16);
+        const __mmask16 there = (__mmask16)tail_mask(count);
+        for (size_t w = 0; w < words; w++) {
+            const size_t last = smaller(channels, w * 32 + 32);
+            uint32_t word[16];
+            __m512i gathered = _mm512_setzero_si512();
+            for (size_t c = w * 32; c < last; c++) {
+                const __m512 v = _mm512_maskz_loadu_ps(there, x + c * pixels + i);
+                const __m512i bit = _mm512_set1_epi32((int)((uint32_t)1 << (c % 32)));
+                nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+                gathered = _mm512_mask_or_epi32(
+                    gathered, _mm512_cmp_ps_mask(v, zero, _CMP_GE_OQ), gathered, bit);
+            }
+            _mm512_storeu_si512(word, gathered);
+            for (size_t lane = 0; lane < count; lane++)
+                bits[(i + lane) * words + w] = word[lane];
+        }
+    }
+    return nan != 0;
+}
+
 static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t planes, uint32_t *bits)
 {
     for (size_t p = 0; p < planes; p++) {
@@ -359,9 +386,9 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx512 = {
-    pack_signs, pack_codes, product, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product, sign_product, threshold,
 };
 
 const struct bnnlab_family bnnlab_avx512_carry = {
-    pack_signs, pack_codes, product_carry, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product_carry, sign_product, threshold,
 };

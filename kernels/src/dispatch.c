@@ -234,3 +234,148 @@ int bnnlab_threshold(int isa, const void *values, size_t values_length, int real
     const int nan = family->threshold(values, real, m, n, thresholds, levels, planes, flip, bits);
     return nan ? BNNLAB_NOT_A_NUMBER : BNNLAB_OK;
 }
+
+int bnnlab_pack_channels(int isa, const float *x, size_t x_length, size_t samples, size_t channels,
+                         size_t pixels, uint32_t *bits, size_t bits_length)
+{
+    const struct bnnlab_family *family = family_of(isa);
+    const size_t words = BNNLAB_WORDS(channels);
+    size_t inputs, needed;
+    REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
+    REFUSE_UNLESS(!multiply3(samples, channels, pixels, &inputs) &&
+                      !multiply3(samples, pixels, words, &needed),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(x, x_length, inputs) && matches(bits, bits_length, needed),
+                  BNNLAB_BAD_LENGTH);
+    int nan = 0;
+    for (size_t s = 0; needed != 0 && s < samples; s++)
+        nan |= family->pack_channels(x + s * channels * pixels, channels, pixels,
+                                     bits + s * pixels * words);
+    return nan ? BNNLAB_NOT_A_NUMBER : BNNLAB_OK;
+}
+
+size_t bnnlab_places(size_t size, size_t window, size_t stride, size_t padding)
+{
+    size_t both;
+    if (window == 0 || stride == 0 || multiply(2, padding, &both) || both > SIZE_MAX - size ||
+        size + both < window)
+        return 0;
+    return (size + both - window) / stride + 1;
+}
+
+/* The taps of the window at `place` that lie on `size` pixels: those from `first` to `last` - 1. The
+ * first of them lies on pixel `start`. */
+struct taps {
+    size_t first, last, start;
+};
+
+static struct taps taps_at(size_t place, size_t size, size_t window, size_t stride, size_t padding)
+{
+    const size_t at = place * stride; /* on the padded image */
+    struct taps taps = {at < padding ? padding - at : 0, window, at < padding ? 0 : at - padding};
+    const size_t left = at < size + padding ? size + padding - at : 0;
+    if (taps.last > left)
+        taps.last = left;
+    if (taps.first >= taps.last)
+        taps.first = taps.last = taps.start = 0;
+    return taps;
+}
+
+/* One row of outputs. Windows that lie wholly between the left and right border are multiplied
+ * together; the others one by one, by the part of the weights that meets the image. */
+static void convolve_row(const struct bnnlab_family *family, const uint32_t *image, size_t width,
+                         size_t channels, const struct bnnlab_window *window, struct taps rows,
+                         const uint32_t *panels, size_t n, size_t across, int32_t *out)
+{
+    const size_t words = BNNLAB_WORDS(channels), tap_row = window->width * words;
+    const size_t step = window->stride_across * words;
+    for (size_t x = 0, together; x < across; x += together) {
+        const struct taps columns = taps_at(x, width, window->width, window->stride_across,
+                                            window->padding_across);
+        together = 1;
+        if (columns.last - columns.first == window->width) {
+            const size_t fit = (width - window->width - columns.start) / window->stride_across + 1;
+            together = fit < across - x ? fit : across - x;
+        }
+        const size_t height = rows.last - rows.first, wide = columns.last - columns.first;
+        const struct bnnlab_walk walk = {step, 0, height, wide * words, width * words, tap_row,
+                                         window->height * tap_row};
+        const uint32_t *at = image + (rows.start * width + columns.start) * words;
+        const uint32_t *b =
+            panels + (rows.first * tap_row + columns.first * words) * BNNLAB_LANES;
+        family->product(at, &walk, 1, b, NULL, (int32_t)(height * wide * channels), together, n,
+                        out + x * n);
+    }
+}
+
+int bnnlab_xnor_convolve(int isa, const uint32_t *image, size_t image_length, size_t samples,
+                         size_t height, size_t width, size_t channels,
+                         const struct bnnlab_window *window,
+                         const uint32_t *panels, size_t panels_length, size_t n,
+                         int32_t *out, size_t out_length)
+{
+    const struct bnnlab_family *family = family_of(isa);
+    const size_t words = BNNLAB_WORDS(channels);
+    size_t pixels, image_needed, taps, inputs, weights, panels_needed, places, out_needed;
+    REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
+    REFUSE_UNLESS(window, BNNLAB_BAD_LENGTH);
+    const size_t down = bnnlab_places(height, window->height, window->stride_down,
+                                      window->padding_down);
+    const size_t across = bnnlab_places(width, window->width, window->stride_across,
+                                        window->padding_across);
+    REFUSE_UNLESS(down && across, BNNLAB_BAD_WINDOW);
+    REFUSE_UNLESS(!multiply(height, width, &pixels) &&
+                      !multiply3(samples, pixels, words, &image_needed) &&
+                      !multiply(window->height, window->width, &taps) &&
+                      !multiply(taps, channels, &inputs) && inputs <= INT32_MAX &&
+                      !multiply(taps, words, &weights) &&
+                      !multiply3(panels_of(n), weights, BNNLAB_LANES, &panels_needed) &&
+                      !multiply3(samples, down, across, &places) &&
+                      !multiply(places, n, &out_needed),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(image, image_length, image_needed) &&
+                      matches(panels, panels_length, panels_needed) &&
+                      matches(out, out_length, out_needed),
+                  BNNLAB_BAD_LENGTH);
+    if (out_needed == 0)
+        return BNNLAB_OK;
+    if (image_needed == 0 || weights == 0) {
+        for (size_t e = 0; e < out_needed; e++)
+            out[e] = 0;
+        return BNNLAB_OK;
+    }
+    for (size_t s = 0; s < samples; s++)
+        for (size_t y = 0; y < down; y++) {
+            const struct taps rows = taps_at(y, height, window->height, window->stride_down,
+                                             window->padding_down);
+            convolve_row(family, image + s * pixels * words, width, channels, window, rows, panels,
+                         n, across, out + (s * down + y) * across * n);
+        }
+    return BNNLAB_OK;
+}
+
+int bnnlab_max_pool(const uint32_t *bits, size_t bits_length, size_t samples, size_t height,
+                    size_t width, size_t words, size_t down, size_t across,
+                    uint32_t *out, size_t out_length)
+{
+    size_t row, needed, out_row, out_needed;
+    REFUSE_UNLESS(down && across, BNNLAB_BAD_WINDOW);
+    const size_t high = height / down, wide = width / across;
+    REFUSE_UNLESS(!multiply(width, words, &row) && !multiply3(samples, height, row, &needed) &&
+                      !multiply(wide, words, &out_row) &&
+                      !multiply3(samples, high, out_row, &out_needed),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(bits, bits_length, needed) && matches(out, out_length, out_needed),
+                  BNNLAB_BAD_LENGTH);
+    for (size_t e = 0; e < out_needed; e++)
+        out[e] = 0;
+    for (size_t s = 0; out_needed != 0 && s < samples; s++)
+        for (size_t y = 0; y < high * down; y++)
+            for (size_t x = 0; x < wide * across; x++) {
+                const uint32_t *from = bits + (s * height + y) * row + x * words;
+                uint32_t *to = out + (s * high + y / down) * out_row + x / across * words;
+                for (size_t w = 0; w < words; w++)
+                    to[w] |= from[w];
+            }
+    return BNNLAB_OK;
+}

@@ -26,6 +26,9 @@ struct bnnlab_family {
     /* Returns whether a NaN was met. */
     int (*pack_signs)(const float *x, size_t rows, size_t k, uint32_t *bits);
 
+    /* One sample: x [channels, pixels] -> bits [pixels, words]. Returns whether a NaN was met. */
+    int (*pack_channels)(const float *x, size_t channels, size_t pixels, uint32_t *bits);
+
     void (*pack_codes)(const uint8_t *codes, size_t rows, size_t k, size_t planes, uint32_t *bits);
 
     /* With mismatches = the sum over planes p of 2**p popcount(a_p[i] ^ b[j]):

@@ -32,6 +32,21 @@ static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
     return nan;
 }
 
+static int pack_channels(const float *x, size_t channels, size_t pixels, uint32_t *bits)
+{
+    const size_t words = BNNLAB_WORDS(channels);
+    int nan = 0;
+    for (size_t e = 0; e < pixels * words; e++)
+        bits[e] = 0;
+    for (size_t c = 0; c < channels; c++)
+        for (size_t i = 0; i < pixels; i++, x++) {
+            nan |= *x != *x;
+            if (*x >= 0.0f)
+                set_bit(bits + i * words, c);
+        }
+    return nan;
+}
+
 static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t planes, uint32_t *bits)
 {
     const size_t words = BNNLAB_WORDS(k);
@@ -127,5 +142,5 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_scalar = {
-    pack_signs, pack_codes, product, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product, sign_product, threshold,
 };
