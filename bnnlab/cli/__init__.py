@@ -11,7 +11,8 @@ import click
 
 import bnnlab
 
-_ORDER = ("serve", "compare", "show", "figures", "bench", "pack", "archive", "schemes", "tasks")
+_ORDER = ("serve", "compare", "show", "figures", "bench", "pack", "archive",
+          "reproduce", "schemes", "tasks")  # fmt: skip
 
 
 class _Commands(click.Group):

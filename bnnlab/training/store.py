@@ -199,6 +199,11 @@ class Log:
         return min(going or [run.step for run in self.runs])
 
     @property
+    def environment(self) -> dict:
+        """The versions and the machine it was begun with."""
+        return files.read_json(self.path / "env.json")
+
+    @property
     def changes(self) -> Changes:
         """What was changed while it ran."""
         return Changes(files.read_lines(self.path / "changes.jsonl"))

@@ -1,0 +1,177 @@
+"""A recipe: the protocol of a published table, as data.
+
+A recipe is a YAML file. Keys at the top, and what a part says otherwise, describe comparisons;
+`published` gives the figures of the paper, by part and scheme. `recipes/lab-mnist.yaml` shows all
+of it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bnnlab.training.comparison import Comparison
+
+FOLDER = Path(__file__).parent / "recipes"
+MEASURES = {
+    "test_error": "test error in percent where the validation accuracy was best",
+    "test_loss": "test cross-entropy where the validation cross-entropy was best",
+}
+_REQUIRED = {
+    "title", "source", "known", "measure", "tolerance", "epochs", "steps_per_epoch",
+    "parts", "published", "differs",
+}  # fmt: skip
+_SHARED = {"task", "network", "settings"}
+_LARGEST = 64 * 2**10  # bytes of a recipe
+
+
+@dataclass(frozen=True)
+class Part:
+    """One comparison of a recipe.
+
+    Attributes:
+        name: also the end of its folder's name.
+        spec: what `Comparison` is given, without steps and seeds.
+        published: by lane, the paper's figure.
+    """
+
+    name: str
+    spec: dict[str, Any]
+    published: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The protocol of a published table.
+
+    Attributes:
+        name: of its file.
+        title, source: what is reproduced, and where it stands.
+        known: how the published figures are known.
+        measure: "test_error" or "test_loss".
+        tolerance: how far our mean may lie from the published figure, in the measure's unit, and
+            still be said to agree; three standard deviations of our seeds if those are more.
+        epochs: of training.
+        steps_per_epoch: updates of one.
+        parts: the comparisons.
+        differs: what is known to be done otherwise here.
+    """
+
+    name: str
+    title: str
+    source: str
+    known: str
+    measure: str
+    tolerance: float
+    epochs: int
+    steps_per_epoch: int
+    parts: list[Part]
+    differs: list[str]
+
+    def comparisons(
+        self,
+        *,
+        seeds: int = 1,
+        epochs: int | None = None,
+        width: int | None = None,
+        schemes: list[str] | None = None,
+    ) -> dict[str, Comparison]:
+        """Return the comparisons by the name of their part.
+
+        Args:
+            seeds: how many.
+            epochs: of training, for a short version; the schedule shrinks with them.
+            width: of the network's layers (an LSTM's cells), for a short version.
+            schemes: lanes to train, of those the recipe has; all of them by default.
+
+        Raises ValueError when a scheme is not in the recipe, or a value is not allowed.
+        """
+        lanes = [lane for part in self.parts for lane in part.published]
+        unknown = [name for name in schemes or [] if name not in lanes]
+        if unknown:
+            raise ValueError(
+                f"{self.name} has no scheme {', '.join(unknown)}; it has "
+                f"{', '.join(dict.fromkeys(lanes))}"
+            )
+        if epochs is not None and not 1 <= epochs <= 10 * self.epochs:
+            raise ValueError(f"epochs is {epochs}; give 1 to {10 * self.epochs}")
+        found = {}
+        for part in self.parts:
+            spec = dict(part.spec)
+            spec["schemes"] = [
+                scheme
+                for scheme in spec["schemes"]
+                if schemes is None or _scheme_name(scheme) in schemes
+            ]
+            if not spec["schemes"]:
+                continue
+            share = (epochs or self.epochs) / self.epochs
+            if share != 1:
+                spec["schedule"] = [[at * share, f] for at, f in spec.get("schedule", [])]
+            if width is not None:
+                size = "hidden" if spec["network"]["name"] == "lstm" else "width"
+                spec["network"] = {**spec["network"], size: width}
+            every = self.steps_per_epoch
+            cadence = {"test_every": every, "evaluate_every": every, "checkpoint_every": every,
+                       "probe_every": 5 * every}  # fmt: skip
+            steps = (epochs or self.epochs) * every
+            found[part.name] = Comparison(seeds=seeds, steps=steps, **{**cadence, **spec})
+        return found
+
+
+def _scheme_name(scheme: str | dict) -> str:
+    return scheme if isinstance(scheme, str) else scheme["name"]
+
+
+def names() -> list[str]:
+    """Return the names of the recipes that come along."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(name: str) -> Recipe:
+    """Return a recipe by name, or from a YAML file of the user's own.
+
+    Raises ValueError when there is no such recipe, or the file is none; it says what is wrong.
+    """
+    path = FOLDER / f"{name}.yaml" if name in names() else Path(name)
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        raise ValueError(
+            f"no recipe is called {name!r}; there are {', '.join(names())}, or give a YAML file"
+        )
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"{path} is larger than {_LARGEST} bytes; a recipe is not")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
+    return _recipe(path, data)
+
+
+def _recipe(path: Path, data: Any) -> Recipe:
+    def expect(condition: bool, what: str) -> None:
+        if not condition:
+            raise ValueError(f"{path}: {what}")
+
+    expect(isinstance(data, dict), "a recipe is a mapping")
+    missing, unknown = _REQUIRED - set(data), set(data) - _REQUIRED - _SHARED
+    expect(not missing, f"it lacks {', '.join(sorted(missing))}")
+    expect(not unknown, f"it does not take {', '.join(sorted(map(str, unknown)))}")
+    expect(data["measure"] in MEASURES, f"measure is one of {', '.join(MEASURES)}")
+    for key in ("epochs", "steps_per_epoch"):
+        expect(type(data[key]) is int and data[key] > 0, f"{key} is a whole number above 0")
+    expect(isinstance(data["parts"], dict) and data["parts"], "parts is a mapping of comparisons")
+    parts = []
+    for name, own in data["parts"].items():
+        expect(isinstance(own, dict) and "schemes" in own, f"part {name} lacks schemes")
+        own = dict(own)
+        shared = {key: data[key] for key in ("task", "network") if key in data}
+        settings = {**data.get("settings", {}), **own.pop("settings", {})}
+        published = data["published"].get(name, {})
+        schemes = [_scheme_name(scheme) for scheme in own["schemes"]]
+        expect(set(published) == set(schemes), f"published figures of part {name} are not of its "
+               f"schemes {', '.join(schemes)}")  # fmt: skip
+        parts.append(Part(name, {**shared, **settings, **own}, published))
+    expect(set(data["published"]) <= set(data["parts"]), "published has parts that are not there")
+    described = {key: data[key] for key in _REQUIRED - {"parts", "published"}}
+    return Recipe(path.stem, parts=parts, **described)
