@@ -58,9 +58,8 @@ def command(recipe, out, seeds, epochs, width, schemes, processes) -> None:
             click.echo(f"{chosen.name}: {name}", err=True)
             comparison.run(logs[name].path, processes=processes)
     except KeyboardInterrupt:
-        click.echo(
-            "\nStopped; checkpoints are saved. The same command goes on from there.", err=True
-        )
+        said = "Stopped; checkpoints are saved. The same command goes on from there."
+        click.echo(f"\n{said}", err=True)
         raise click.exceptions.Exit(130) from None
     finally:
         if logs:

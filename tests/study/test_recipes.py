@@ -76,7 +76,7 @@ def test_a_short_version_is_short_all_over():
         ({"epochs": 0}, "epochs is a whole number above 0"),
         ({"parts": {}}, "parts is a mapping"),
         ({"parts": {"real": {}}}, "part real lacks schemes"),
-        ({"published": {"real": {}}}, "published figures of part real"),
+        ({"published": {"real": {}}}, "published figures of part"),
         ({"published": {**TOY["published"], "x": {}}}, "published has parts that are not there"),
         ({"lr": 3}, "does not take lr"),
     ],
