@@ -43,13 +43,20 @@ def interleaved(
         For each contender the median of its samples and their 10th and 90th percentiles, in seconds
         a call: {"median", "low", "high"}.
     """
+    return {name: timing(values) for name, values in samples(contenders, rounds).items()}
+
+
+def samples(
+    contenders: Mapping[str, Callable[[], object]], rounds: int = 31
+) -> dict[str, list[float]]:
+    """What `interleaved` takes its percentiles of: seconds a call, one for each round."""
     repeats = {name: _repeats(call) for name, call in contenders.items()}
-    samples = {name: [] for name in contenders}
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, call in contenders.items():
             call()
-            samples[name].append(_seconds(call, repeats[name]))
-    return {name: _timing(values) for name, values in samples.items()}
+            taken[name].append(_seconds(call, repeats[name]))
+    return taken
 
 
 def _seconds(call: Callable[[], object], repeats: int) -> float:
@@ -64,8 +71,9 @@ def _repeats(call: Callable[[], object]) -> int:
     return max(1, round(SAMPLE_SECONDS / max(_seconds(call, 1), _seconds(call, 1), 1e-7)))
 
 
-def _timing(samples: list[float]) -> Timing:
-    low, median, high = np.percentile(samples, [10, 50, 90])
+def timing(values: list[float]) -> Timing:
+    """The median of some numbers, and their 10th and 90th percentiles."""
+    low, median, high = np.percentile(values, [10, 50, 90])
     return {"median": float(median), "low": float(low), "high": float(high)}
 
 

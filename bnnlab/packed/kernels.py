@@ -80,7 +80,8 @@ def isa() -> str:
     return name
 
 
-def _number(name: str | None) -> int:
+def isa_number(name: str | None) -> int:
+    """The number of an instruction set in C; without a name, of the one in use."""
     require()
     name = name or isa()
     if name not in _ISAS:
@@ -141,7 +142,7 @@ def pack_signs(x: Any, *, isa: str | None = None) -> np.ndarray:
     Raises:
         ValueError: there is a NaN.
     """
-    number = _number(isa)
+    number = isa_number(isa)
     x = _array("x", x, _FLOAT32, None, None)
     rows, k = x.shape
     bits = np.empty((rows, words(k)), np.uint32)
@@ -153,7 +154,7 @@ def pack_signs(x: Any, *, isa: str | None = None) -> np.ndarray:
 
 def pack_codes(codes: Any, planes: int, *, isa: str | None = None) -> np.ndarray:
     """Codes below 2**planes, uint8 (rows, k), as bit planes, uint32 (planes, rows, words)."""
-    number = _number(isa)
+    number = isa_number(isa)
     codes = _array("codes", codes, _UINT8, None, None)
     if not 1 <= planes <= 8:
         raise ValueError(f"planes is {planes}; it can be 1 to 8")
@@ -183,7 +184,7 @@ def pack_panels(bits: Any, k: int) -> np.ndarray:
 
 def xnor_matmul(a: Any, panels: Any, n: int, k: int, *, isa: str | None = None) -> np.ndarray:
     """Signs times signs: a uint32 (m, words), panels of n rows of k signs -> int32 (m, n)."""
-    number = _number(isa)
+    number = isa_number(isa)
     a = _array("a", a, _UINT32, None, words(k))
     panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((len(a), n), np.int32)
@@ -211,7 +212,7 @@ def planes_matmul(a: Any, panels: Any, ones: Any, k: int, *, isa: str | None = N
         k: inputs.
         isa: the instruction set to use.
     """
-    number = _number(isa)
+    number = isa_number(isa)
     a = _array("a", a, _UINT32, None, None, words(k))
     ones = _array("ones", ones, _INT32, None)
     planes, m, n = len(a), a.shape[1], len(ones)
@@ -241,7 +242,7 @@ def sign_matmul(x: Any, panels: Any, n: int, *, isa: str | None = None) -> np.nd
     Raises:
         ValueError: there is a NaN in x.
     """
-    number = _number(isa)
+    number = isa_number(isa)
     x = _array("x", x, _FLOAT32, None, None)
     m, k = x.shape
     panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
@@ -272,7 +273,7 @@ def threshold(values: Any, thresholds: Any, flip: Any, *, isa: str | None = None
     Raises:
         ValueError: there is a NaN among the values.
     """
-    number = _number(isa)
+    number = isa_number(isa)
     real = getattr(values, "dtype", None) != _INT32
     values = _array("values", values, _FLOAT32 if real else _INT32, None, None)
     m, n = values.shape
@@ -307,7 +308,7 @@ def pack_channels(x: Any, *, isa: str | None = None) -> np.ndarray:
     Raises:
         ValueError: there is a NaN.
     """
-    number = _number(isa)
+    number = isa_number(isa)
     x = _array("x", x, _FLOAT32, None, None, None, None)
     samples, channels, height, width = x.shape
     bits = np.empty((samples, height, width, words(channels)), np.uint32)
@@ -354,7 +355,7 @@ def xnor_convolve(
     Raises:
         ValueError: the window stands nowhere on the image.
     """
-    number = _number(isa)
+    number = isa_number(isa)
     image = _array("image", image, _UINT32, None, None, None, words(channels))
     samples, height, width, deep = image.shape
     shape = (-(-n // LANES), kernel[0] * kernel[1] * deep, LANES)

@@ -14,7 +14,7 @@
 #define ROW_PANELS 4
 #define SIGN_ROWS 4
 #define NIBBLES (BNNLAB_BLOCK_WORDS * 8)
-#define AHEAD 1024      /* words: how far a single row's weights are fetched ahead */
+#define AHEAD 2048      /* words: how far a single row's weights are fetched ahead, at most */
 
 /* Calls `tile` with constant sizes, so that each combination is compiled for itself. */
 #define WITH_PANELS(rows, count, tile, ...)               \
@@ -73,21 +73,25 @@ static int pack_channels(const float *x, size_t channels, size_t pixels, uint32_
     const size_t words = BNNLAB_WORDS(channels);
     const __m512 zero = _mm512_setzero_ps();
     __mmask16 nan = 0;
-    for (size_t i = 0; i < pixels; i += 16) {
-        const size_t count = smaller(pixels - i, 16);
-        const __mmask16 there = (__mmask16)tail_mask(count);
+    /* 64 pixels at a time: channels may lie a power of two apart, where single lines would miss. */
+    for (size_t i = 0; i < pixels; i += 64) {
+        const size_t count = smaller(pixels - i, 64), parts = (count + 15) / 16;
         for (size_t w = 0; w < words; w++) {
             const size_t last = smaller(channels, w * 32 + 32);
-            uint32_t word[16];
-            __m512i gathered = _mm512_setzero_si512();
+            uint32_t word[64] = {0};
             for (size_t c = w * 32; c < last; c++) {
-                const __m512 v = _mm512_maskz_loadu_ps(there, x + c * pixels + i);
                 const __m512i bit = _mm512_set1_epi32((int)((uint32_t)1 << (c % 32)));
-                nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-                gathered = _mm512_mask_or_epi32(
-                    gathered, _mm512_cmp_ps_mask(v, zero, _CMP_GE_OQ), gathered, bit);
+                for (size_t q = 0; q < parts; q++) {
+                    const __mmask16 there = (__mmask16)tail_mask(smaller(count - q * 16, 16));
+                    const __m512 v = _mm512_maskz_loadu_ps(there, x + c * pixels + i + q * 16);
+                    const __m512i before = _mm512_loadu_si512(word + q * 16);
+                    nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+                    _mm512_storeu_si512(
+                        word + q * 16,
+                        _mm512_mask_or_epi32(before, _mm512_cmp_ps_mask(v, zero, _CMP_GE_OQ),
+                                             before, bit));
+                }
             }
-            _mm512_storeu_si512(word, gathered);
             for (size_t lane = 0; lane < count; lane++)
                 bits[(i + lane) * words + w] = word[lane];
         }
@@ -113,6 +117,15 @@ ALWAYS_INLINE __m512i load_panel(const uint32_t *b, const struct bnnlab_walk *wa
     return _mm512_loadu_si512(b + c * walk->panel_words * BNNLAB_LANES);
 }
 
+/* A single row streams through the weights: fetches what comes after these panels, or further along
+ * them where they are long. */
+ALWAYS_INLINE void fetch_ahead(const uint32_t *b, const struct bnnlab_walk *walk, size_t count)
+{
+    const size_t ahead = smaller(count * walk->panel_words * BNNLAB_LANES, AHEAD);
+    UNROLL for (size_t c = 0; c < count; c++)
+        _mm_prefetch((const char *)(b + c * walk->panel_words * BNNLAB_LANES + ahead), _MM_HINT_T0);
+}
+
 /* The mismatches of one plane, added to `sum`. */
 ALWAYS_INLINE void count_plainly(const size_t rows, const size_t count, const uint32_t *a,
                                  const struct bnnlab_walk *walk, const uint32_t *panels,
@@ -124,7 +137,7 @@ ALWAYS_INLINE void count_plainly(const size_t rows, const size_t count, const ui
         for (size_t w = 0; w < length; w++, b += BNNLAB_LANES) {
             __m512i v[ROW_PANELS];
             if (rows == 1)
-                _mm_prefetch((const char *)(b + AHEAD), _MM_HINT_T0);
+                fetch_ahead(b, walk, count);
             UNROLL for (size_t c = 0; c < count; c++)
                 v[c] = load_panel(b, walk, c);
             UNROLL for (size_t r = 0; r < rows; r++) {
@@ -154,8 +167,8 @@ ALWAYS_INLINE void count_carries(const size_t rows, const size_t count, const ui
         for (; w + 2 <= length; w += 2, b += 2 * BNNLAB_LANES) {
             __m512i v0[ROW_PANELS], v1[ROW_PANELS];
             if (rows == 1) {
-                _mm_prefetch((const char *)(b + AHEAD), _MM_HINT_T0);
-                _mm_prefetch((const char *)(b + AHEAD + BNNLAB_LANES), _MM_HINT_T0);
+                fetch_ahead(b, walk, count);
+                fetch_ahead(b + BNNLAB_LANES, walk, count);
             }
             UNROLL for (size_t c = 0; c < count; c++) {
                 v0[c] = load_panel(b, walk, c);
