@@ -170,11 +170,10 @@ def signs(rounds):
     for m, n, k in SIGNS:
         x, weights, panels = operands(m, n, k)
         codes = np.random.default_rng(1).integers(0, 256, (m, k)).astype(np.uint8)
-        ones = (weights >= 0).sum(1).astype(np.int32)
         calls = {
             "floats x bits": lambda x=x, panels=panels, n=n: kernels.sign_matmul(x, panels, n),
-            "bytes x bits": lambda codes=codes, panels=panels, ones=ones, k=k: (
-                kernels.planes_matmul(kernels.pack_codes(codes, 8), panels, ones, k)
+            "bytes x bits": lambda codes=codes, panels=panels, n=n: kernels.bytes_matmul(
+                codes, panels, n
             ),
         }
         for name, row in against_torch(calls, x, weights, rounds).items():

@@ -234,6 +234,27 @@ def planes_matmul(a: Any, panels: Any, ones: Any, k: int, *, isa: str | None = N
     return out
 
 
+def bytes_matmul(codes: Any, panels: Any, n: int, *, isa: str | None = None) -> np.ndarray:
+    """Bytes times signs: codes uint8 (m, k), panels of n rows of k signs -> int32 (m, n), exact."""
+    number = isa_number(isa)
+    codes = _array("codes", codes, _UINT8, None, None)
+    m, k = codes.shape
+    panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
+    out = np.empty((m, n), np.int32)
+    _check(
+        lib.bnnlab_bytes_matmul(
+            number,
+            *_buffer("uint8_t[]", codes),
+            *_buffer("uint32_t[]", panels),
+            m,
+            n,
+            k,
+            *_buffer("int32_t[]", out),
+        )
+    )
+    return out
+
+
 def sign_matmul(x: Any, panels: Any, n: int, *, isa: str | None = None) -> np.ndarray:
     """Real inputs times signs: x float32 (m, k), panels of n rows of k signs -> float32 (m, n).
 

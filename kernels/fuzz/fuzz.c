@@ -226,6 +226,28 @@ static int fuzz_sign(void)
            compare("sign_matmul", results, m, n, k);
 }
 
+static int fuzz_bytes(void)
+{
+    const size_t m = draw_size(14), n = draw_size(100), k = draw_size(below(8) ? 200 : 900);
+    const size_t b_length = (n + 15) / 16 * 16 * BNNLAB_WORDS(k);
+    struct array codes = make(m * k), b = make_panels(n, k);
+    struct outcome results[OUTPUTS];
+    const int largest = below(4) == 0;
+    for (size_t e = 0; e < m * k; e++)
+        ((uint8_t *)codes.data)[e] = largest ? 255 : (uint8_t)draw();
+    for (int i = 0; i < isa_count; i++) {
+        struct outcome *r = &results[i];
+        r->bytes = m * n * 4;
+        r->out = make(r->bytes);
+        r->status = bnnlab_bytes_matmul(isas[i], codes.data, m * k + wrong, b.data, b_length, m, n,
+                                        k, r->out.data, m * n);
+    }
+    drop(codes);
+    drop(b);
+    return (wrong && results[0].status != BNNLAB_BAD_LENGTH) |
+           compare("bytes_matmul", results, m, n, k);
+}
+
 static int fuzz_threshold(void)
 {
     const size_t m = draw_size(6), n = draw_size(200), levels = below(2) ? 1 : 1 + below(255);
@@ -373,7 +395,7 @@ static int fuzz_pool(void)
 int main(int count, char **arguments)
 {
     static int (*const families[])(void) = {fuzz_pack,     fuzz_xnor,     fuzz_sign, fuzz_threshold,
-                                           fuzz_channels, fuzz_convolve, fuzz_pool};
+                                           fuzz_channels, fuzz_convolve, fuzz_pool, fuzz_bytes};
     static const char *const names[] = {"", "scalar", "avx2", "avx512", "avx512_carry"};
     const unsigned long cases = count > 1 ? strtoul(arguments[1], NULL, 10) : 100000;
     state = 0x9E3779B97F4A7C15u ^ (count > 2 ? strtoul(arguments[2], NULL, 10) : 1);

@@ -34,7 +34,7 @@ enum bnnlab_isa {
     BNNLAB_BEST = 0,
     BNNLAB_SCALAR = 1,          /* plain C, built without vectorization: the oracle of the others */
     BNNLAB_AVX2 = 2,            /* AVX2 + FMA */
-    BNNLAB_AVX512 = 3,          /* AVX-512 F, BW, DQ, VL and VPOPCNTDQ */
+    BNNLAB_AVX512 = 3,          /* AVX-512 F, BW, DQ, VL, VNNI and VPOPCNTDQ */
     BNNLAB_AVX512_CARRY = 4,    /* the same, adding bits carry-save before it counts them */
 };
 
@@ -67,6 +67,12 @@ int bnnlab_planes_matmul(int isa, const uint32_t *a, size_t a_length, size_t pla
                          const uint32_t *panels, size_t panels_length,
                          const int32_t *ones, size_t ones_length,
                          size_t m, size_t n, size_t k, int32_t *out, size_t out_length);
+
+/* out[i, j] = sum over k of codes[i, k] * b[j, k] with b +-1, exactly: first layers, whose inputs are
+ * bytes. codes [m, k]. 255 k < 2**31. */
+int bnnlab_bytes_matmul(int isa, const uint8_t *codes, size_t codes_length,
+                        const uint32_t *panels, size_t panels_length,
+                        size_t m, size_t n, size_t k, int32_t *out, size_t out_length);
 
 /* out[i, j] = sum over k of x[i, k] * b[j, k] with b +-1, in float32. Four inputs are summed as
  * (x0 + x1) + (x2 + x3), their sums in ascending order over blocks of 256 inputs, and the sums of

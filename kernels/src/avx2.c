@@ -32,11 +32,6 @@ ALWAYS_INLINE __m256i lane_mask(size_t count)
                             _mm256_and_si256(bits, _mm256_set1_epi32(1)));
 }
 
-ALWAYS_INLINE size_t beyond(size_t n, size_t start)
-{
-    return n > start ? n - start : 0;
-}
-
 static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
 {
     const __m256 zero = _mm256_setzero_ps();
@@ -190,6 +185,58 @@ static void product(const uint32_t *a, const struct bnnlab_walk *walk, size_t pl
     }
 }
 
+/* Nibbles of weights become four bytes of +-1, once for all rows; tail bits count as -1 and meet
+ * zeros. Two codes of at most 255 fit into the 16 bits of vpmaddubsw. */
+ALWAYS_INLINE void bytes_tile(const size_t rows, const uint8_t *codes, const uint32_t *panel,
+                              size_t k, size_t n, size_t out_step, int32_t *out)
+{
+    const __m256i nibble = _mm256_set1_epi32(15), spread = _mm256_set1_epi32(0x00204081);
+    const __m256i ones = _mm256_set1_epi8(1), pairs = _mm256_set1_epi16(1);
+    __m256i sum[TILE_ROWS][2];
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < 2; c++)
+            sum[r][c] = _mm256_setzero_si256();
+    for (size_t j = 0; j < k; j += 4) {
+        const __m256i *b = (const __m256i *)(panel + j / 32 * BNNLAB_LANES);
+        const __m128i right = _mm_cvtsi32_si128((int)(j % 32));
+        __m256i signs[2];
+        UNROLL for (size_t c = 0; c < 2; c++) {
+            const __m256i v = _mm256_and_si256(
+                _mm256_srl_epi32(_mm256_loadu_si256(b + c), right), nibble);
+            /* Bit e of the nibble comes to byte e. */
+            const __m256i bits = _mm256_and_si256(_mm256_mullo_epi32(v, spread), ones);
+            signs[c] = _mm256_sub_epi8(_mm256_add_epi8(bits, bits), ones);
+        }
+        UNROLL for (size_t r = 0; r < rows; r++) {
+            const uint8_t *at = codes + r * k + j;
+            const __m256i four =
+                _mm256_set1_epi32(k - j < 4 ? four_codes(at, k - j) : four_codes(at, 4));
+            UNROLL for (size_t c = 0; c < 2; c++)
+                sum[r][c] = _mm256_add_epi32(
+                    sum[r][c], _mm256_madd_epi16(_mm256_maddubs_epi16(four, signs[c]), pairs));
+        }
+    }
+    UNROLL for (size_t c = 0; c < 2; c++) {
+        if (c * 8 >= n)
+            continue;
+        const __m256i lanes = lane_mask(n - c * 8);
+        UNROLL for (size_t r = 0; r < rows; r++)
+            _mm256_maskstore_epi32(out + r * out_step + c * 8, lanes, sum[r][c]);
+    }
+}
+
+static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
+                          int32_t *out)
+{
+    const size_t words = BNNLAB_WORDS(k);
+    for (size_t j = 0; j < n; j += BNNLAB_LANES)
+        for (size_t i = 0, rows; i < m; i += rows) {
+            rows = tile_rows(m - i, TILE_ROWS);
+            WITH_ROWS(rows, bytes_tile, codes + i * k, panels + j * words, k, n - j, n,
+                      out + i * n + j);
+        }
+}
+
 /* For every four inputs the eight sums that the signs of the first three can make with +x3: sum s
  * has +x_e where bit e of s is 1. Those with -x3 are these, negated. */
 ALWAYS_INLINE void make_tables(const float *x, size_t rows, size_t k, size_t inputs, __m256 *tables)
@@ -306,5 +353,5 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx2 = {
-    pack_signs, pack_channels, pack_codes, product, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, threshold,
 };

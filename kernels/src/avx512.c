@@ -280,6 +280,61 @@ static void product_carry(const uint32_t *a, const struct bnnlab_walk *walk, siz
     product_of(1, a, walk, planes, panels, ones, base, m, n, out);
 }
 
+/* Nibbles of weights become four bytes of +-1 by a table, once for all rows; tail bits count as -1
+ * and meet zeros. */
+ALWAYS_INLINE void bytes_tile(const size_t rows, const size_t count, const uint8_t *codes,
+                              const uint32_t *panels, size_t words, size_t k, size_t n,
+                              size_t out_step, int32_t *out)
+{
+    const __m512i nibbles = _mm512_setr_epi32(
+        (int)0xFFFFFFFFu, (int)0xFFFFFF01u, (int)0xFFFF01FFu, (int)0xFFFF0101u, (int)0xFF01FFFFu,
+        (int)0xFF01FF01u, (int)0xFF0101FFu, (int)0xFF010101u, 0x01FFFFFF, 0x01FFFF01, 0x01FF01FF,
+        0x01FF0101, 0x0101FFFF, 0x0101FF01, 0x010101FF, 0x01010101);
+    __m512i sum[PLAIN_ROWS][ROW_PANELS];
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < count; c++)
+            sum[r][c] = _mm512_setzero_si512();
+    for (size_t w = 0; w < words; w++) {
+        __m512i b[ROW_PANELS];
+        UNROLL for (size_t c = 0; c < count; c++)
+            b[c] = _mm512_loadu_si512(panels + (c * words + w) * BNNLAB_LANES);
+        const size_t end = smaller(k, w * 32 + 32);
+        for (size_t j = w * 32; j < end; j += 4) {
+            __m512i signs[ROW_PANELS];
+            UNROLL for (size_t c = 0; c < count; c++) {
+                signs[c] = _mm512_permutexvar_epi32(b[c], nibbles);
+                b[c] = _mm512_srli_epi32(b[c], 4);
+            }
+            UNROLL for (size_t r = 0; r < rows; r++) {
+                const uint8_t *at = codes + r * k + j;
+                const __m512i four = _mm512_set1_epi32(k - j < 4 ? four_codes(at, k - j)
+                                                                 : four_codes(at, 4));
+                UNROLL for (size_t c = 0; c < count; c++)
+                    sum[r][c] = _mm512_dpbusd_epi32(sum[r][c], four, signs[c]);
+            }
+        }
+    }
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < count; c++)
+            _mm512_mask_storeu_epi32(out + r * out_step + c * BNNLAB_LANES, lanes_of(n, c),
+                                     sum[r][c]);
+}
+
+static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
+                          int32_t *out)
+{
+    const size_t words = BNNLAB_WORDS(k), total = (n + BNNLAB_LANES - 1) / BNNLAB_LANES;
+    const size_t group = m == 1 ? ROW_PANELS : TILE_PANELS;
+    for (size_t p = 0; p < total; p += group) {
+        const size_t count = smaller(total - p, group), j = p * BNNLAB_LANES;
+        for (size_t i = 0, rows; i < m; i += rows) {
+            rows = tile_rows(m - i, PLAIN_ROWS);
+            WITH_PLAIN_TILE(rows, count, bytes_tile, codes + i * k, panels + j * words, words, k,
+                            n - j, n, out + i * n + j)
+        }
+    }
+}
+
 /* For every four inputs the 16 sums that their signs can make: sum s has +x_e where bit e of s is 1.
  * Tables of one place lie side by side, one for each of the rows. */
 ALWAYS_INLINE void make_tables(const float *x, size_t rows, size_t k, size_t inputs, __m512 *tables)
@@ -399,9 +454,9 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx512 = {
-    pack_signs, pack_channels, pack_codes, product, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, threshold,
 };
 
 const struct bnnlab_family bnnlab_avx512_carry = {
-    pack_signs, pack_channels, pack_codes, product_carry, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product_carry, bytes_product, sign_product, threshold,
 };

@@ -61,6 +61,7 @@ int bnnlab_resolve_isa(int isa)
     const int avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                        __builtin_cpu_supports("avx512vl") &&
+                       __builtin_cpu_supports("avx512vnni") &&
                        __builtin_cpu_supports("avx512vpopcntdq");
     /* Where one port of two counts bits, adding carry-save first is worth it; AMD has two of four. */
     const int carry = avx512 && __builtin_cpu_is("intel");
@@ -180,6 +181,27 @@ int bnnlab_planes_matmul(int isa, const uint32_t *a, size_t a_length, size_t pla
         return BNNLAB_OK;
     const struct bnnlab_walk walk = {words, m * words, 1, words, words, words, words};
     family->product(a, &walk, planes, panels, ones, 0, m, n, out);
+    return BNNLAB_OK;
+}
+
+int bnnlab_bytes_matmul(int isa, const uint8_t *codes, size_t codes_length,
+                        const uint32_t *panels, size_t panels_length,
+                        size_t m, size_t n, size_t k, int32_t *out, size_t out_length)
+{
+    const struct bnnlab_family *family = family_of(isa);
+    const size_t words = BNNLAB_WORDS(k);
+    size_t codes_needed, panels_needed, out_needed;
+    REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
+    REFUSE_UNLESS(k <= INT32_MAX / 255 && !multiply(m, k, &codes_needed) &&
+                      !multiply3(panels_of(n), words, BNNLAB_LANES, &panels_needed) &&
+                      !multiply(m, n, &out_needed),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(codes, codes_length, codes_needed) &&
+                      matches(panels, panels_length, panels_needed) &&
+                      matches(out, out_length, out_needed),
+                  BNNLAB_BAD_LENGTH);
+    if (out_needed != 0)
+        family->bytes_product(codes, panels, m, n, k, out);
     return BNNLAB_OK;
 }
 

@@ -37,6 +37,10 @@ struct bnnlab_family {
                     const uint32_t *panels, const int32_t *ones, int32_t base,
                     size_t m, size_t n, int32_t *out);
 
+    /* out[i, j] = codes[i] . b[j] */
+    void (*bytes_product)(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n,
+                          size_t k, int32_t *out);
+
     /* out[i, j] = x[i] . b[j] */
     void (*sign_product)(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                          float *out);

@@ -82,6 +82,21 @@ static void product(const uint32_t *a, const struct bnnlab_walk *walk, size_t pl
         }
 }
 
+static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
+                          int32_t *out)
+{
+    const size_t words = BNNLAB_WORDS(k);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            const uint32_t *b = panels + j / BNNLAB_LANES * words * BNNLAB_LANES + j % BNNLAB_LANES;
+            int32_t sum = 0;
+            for (size_t c = 0; c < k; c++)
+                sum += b[c / 32 * BNNLAB_LANES] >> (c % 32) & 1 ? codes[i * k + c]
+                                                                : -codes[i * k + c];
+            out[i * n + j] = sum;
+        }
+}
+
 /* v where bit 0 of `plus` is 1, -v where it is 0. */
 static float with_sign(float v, uint32_t plus)
 {
@@ -142,5 +157,5 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_scalar = {
-    pack_signs, pack_channels, pack_codes, product, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, threshold,
 };

@@ -5,6 +5,8 @@
 
 #include "family.h"
 
+#include <string.h>
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* Loops over the registers of a tile must be unrolled, or the accumulators live in memory. */
@@ -39,6 +41,14 @@ ALWAYS_INLINE size_t loaded(size_t count)
 ALWAYS_INLINE size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+/* Four bytes from `codes`, of which `count` are there; zeros beyond. */
+ALWAYS_INLINE int32_t four_codes(const uint8_t *codes, size_t count)
+{
+    int32_t four = 0;
+    memcpy(&four, codes, count < 4 ? count : 4);
+    return four;
 }
 
 /* How many rows of `m` the next tile takes, at most `most`: as evenly as possible, for a tile of one

@@ -120,6 +120,8 @@ def test_the_c_functions_check_sizes_themselves():
         assert lib.bnnlab_xnor_matmul(0, null, 0, null, 0, 0, 0, k, null, 0) == status
     for k, status in [((2**31 - 1) // 255, 0), ((2**31 - 1) // 255 + 1, too_large)]:
         assert lib.bnnlab_planes_matmul(0, null, 0, 8, null, 0, null, 0, 0, 0, k, null, 0) == status
+        assert lib.bnnlab_bytes_matmul(0, null, 0, null, 0, 0, 0, k, null, 0) == status
+    assert lib.bnnlab_bytes_matmul(0, null, 0, null, 0, 2**40, 2**40, 1, null, 0) == too_large
     assert lib.bnnlab_planes_matmul(0, null, 0, 9, null, 0, null, 0, 0, 0, 1, null, 0) == too_large
     assert lib.bnnlab_pack_panels(bits, 64, 2**60, 2**10, bits, 64) == too_large
     for levels in (0, 256):

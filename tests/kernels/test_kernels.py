@@ -117,6 +117,17 @@ def test_planes_matmul_is_exact(isa):
         assert np.array_equal(got, codes @ b.T), (m, n, k, planes)
 
 
+def test_bytes_matmul_is_exact(isa):
+    rng = np.random.default_rng(7)
+    for m, n, k in shapes(rng):
+        codes = rng.integers(0, 256, (m, k)).astype(np.uint8)
+        if rng.integers(4) == 0:
+            codes[:] = 255
+        b = random_signs(rng, n, k)
+        got = kernels.bytes_matmul(codes, panels_of(b), n, isa=isa)
+        assert np.array_equal(got, codes.astype(int) @ b.T), (m, n, k)
+
+
 def test_sign_matmul_is_exact_on_a_dyadic_grid(isa):
     rng = np.random.default_rng(5)
     for m, n, k in shapes(rng):
