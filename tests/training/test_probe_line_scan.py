@@ -30,7 +30,7 @@ TEXT = {
 LAYERS = ["hidden1", "hidden2", "output"]
 
 
-def numbers(seed, count=40):
+def numbers(seed, count=30):
     g = torch.Generator().manual_seed(seed)
     return torch.randn(count, 6, generator=g), torch.randint(3, (count,), generator=g)
 
@@ -135,7 +135,7 @@ def test_without_samples_there_is_no_scan():
 @pytest.mark.parametrize(
     ("sample", "settings", "data", "count"),
     [
-        (numbers(9, 300), SETTINGS, numbers, 128),
+        (numbers(9, 300), SETTINGS, numbers, line_scan.SAMPLES),
         (numbers(9, 30), SETTINGS, numbers, 30),
         (letters(9, 50, 60), SETTINGS | TEXT, letters, 1024 // 60),
         (letters(9, 50, 600), SETTINGS | TEXT, letters, 8),

@@ -1,11 +1,12 @@
 """Loss-aware scaling: the loss that is actually obtained along alpha."""
 
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-SAMPLES = 128
+SAMPLES = 32
 # Fewer of them where a sample is large: so many numbers of the input, so many labels.
 INPUTS, LABELS = 2**15, 2**10
 LEAST = 8
@@ -51,21 +52,37 @@ def probe(look):
     count = min(SAMPLES, INPUTS // x[0].numel(), LABELS // y[0].numel())
     x, y = x[: max(LEAST, count)], y[: max(LEAST, count)]
     network, found = look.lane.network.eval(), {}
+    # Every factor has its own copy of the samples: one pass for all of them.
+    copies, factors = x.repeat(len(FACTORS), *[1] * (x.ndim - 1)), torch.from_numpy(FACTORS)
+    factors = factors.float().repeat_interleave(len(x))
     fixed = {name: _Fixed(layers[name].scheme, q) for name, q in look.quantized.items()}
     try:
         for name, scheme in fixed.items():  # quantized once, not in every pass
             layers[name].scheme = scheme
         for name in scanned:
-            own, losses = look.quantized[name], []
-            for factor in FACTORS:
-                scale = own.scale * float(factor)
-                fixed[name].weights = own._replace(values=own.integers * scale, scale=scale)
-                losses.append(look.lane.loss(network(x), y).item())
-            fixed[name].weights = own
+            with _scaled_by(layers[name], factors):
+                scores = network(copies)
+            losses = [look.lane.loss(part, y).item() for part in scores.split(len(x))]
             found[f"line_scan/{name}"] = np.array(losses, dtype=np.float32)
-            alphas = own.scale.item() * FACTORS
+            alphas = look.quantized[name].scale.item() * FACTORS
             found[f"line_scan_alpha/{name}"] = alphas.astype(np.float32)
     finally:
         for name, scheme in fixed.items():
             layers[name].scheme = scheme.scheme
     return found
+
+
+@contextmanager
+def _scaled_by(layer, factors):
+    """Multiply a layer's scaling factor by one of these for each sample (of each time step)."""
+    scaled = layer.scaled
+
+    def other(sums, scale):
+        each = factors.repeat(len(sums) // len(factors))
+        return scaled(sums * each.reshape(-1, *[1] * (sums.ndim - 1)), scale)
+
+    layer.scaled = other
+    try:
+        yield
+    finally:
+        del layer.scaled
