@@ -160,14 +160,28 @@ def _recipe(path: Path, data: Any) -> Recipe:
     expect(data["measure"] in MEASURES, f"measure is one of {', '.join(MEASURES)}")
     for key in ("epochs", "steps_per_epoch"):
         expect(type(data[key]) is int and data[key] > 0, f"{key} is a whole number above 0")
+    number = (int, float)
+    expect(isinstance(data["tolerance"], number), "tolerance is a number")
+    expect(isinstance(data["differs"], list), "differs is a list")
+    expect(isinstance(data.get("settings", {}), dict), "settings is a mapping")
     expect(isinstance(data["parts"], dict) and data["parts"], "parts is a mapping of comparisons")
+    expect(isinstance(data["published"], dict), "published is a mapping of parts")
     parts = []
     for name, own in data["parts"].items():
         expect(isinstance(own, dict) and "schemes" in own, f"part {name} lacks schemes")
+        listed = own["schemes"] if isinstance(own["schemes"], list) else []
+        named = [s for s in listed if isinstance(s, str) or (isinstance(s, dict) and "name" in s)]
+        expect(
+            bool(named) and named == own["schemes"], f"schemes of part {name} is no list of them"
+        )
         own = dict(own)
         shared = {key: data[key] for key in ("task", "network") if key in data}
         settings = {**data.get("settings", {}), **own.pop("settings", {})}
         published = data["published"].get(name, {})
+        expect(
+            isinstance(published, dict) and all(isinstance(v, number) for v in published.values()),
+            f"published figures of part {name} are not numbers by scheme",
+        )
         schemes = [_scheme_name(scheme) for scheme in own["schemes"]]
         expect(set(published) == set(schemes), f"published figures of part {name} are not of its "
                f"schemes {', '.join(schemes)}")  # fmt: skip

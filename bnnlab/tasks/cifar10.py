@@ -42,7 +42,7 @@ class CIFAR10(Task):
     title = "CIFAR-10"
     description = (
         "60,000 photographs of 32 x 32 pixels in colour, of ten kinds of things; downloaded on "
-        "first use (170 MB) and prepared in a minute (740 MB)."
+        "first use (170 MB) and prepared once (740 MB)."
     )
     kind = "image"
     shape = (3, 32, 32)

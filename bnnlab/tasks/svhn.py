@@ -44,7 +44,7 @@ class SVHN(Task):
     title = "SVHN"
     description = (
         "99,289 digits of house numbers, 32 x 32 pixels in colour; downloaded on first use (250 "
-        "MB) and prepared in a minute (1.2 GB)."
+        "MB) and prepared once (1.2 GB)."
     )
     kind = "image"
     shape = (3, 32, 32)

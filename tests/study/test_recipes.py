@@ -79,6 +79,14 @@ def test_a_short_version_is_short_all_over():
         ({"published": {"real": {}}}, "published figures of part"),
         ({"published": {**TOY["published"], "x": {}}}, "published has parts that are not there"),
         ({"lr": 3}, "does not take lr"),
+        ({"published": 3}, "published is a mapping of parts"),
+        ({"published": {"real": 3}}, "published figures of part"),
+        ({"published": {**TOY["published"], "real": {"full_precision": "x"}}}, "not numbers"),
+        ({"parts": {"real": {"schemes": 3}}}, "schemes of part real is no list"),
+        ({"parts": {"real": {"schemes": [3]}}}, "schemes of part real is no list"),
+        ({"tolerance": "x"}, "tolerance is a number"),
+        ({"settings": 3}, "settings is a mapping"),
+        ({"differs": 3}, "differs is a list"),
     ],
 )
 def test_what_is_wrong_with_a_recipe_is_said(toy, changes, message):
