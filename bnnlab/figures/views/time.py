@@ -69,7 +69,7 @@ class Time(RecurrentView):
         low = 1 / nice(1 / max(every.min(), _LEAST), (1, 3, 10)) if len(every) else 0.01
         return lines.panel(
             "gradient norm", entries, (1.0, float(length)), (low, max(high, 10 * low)), log=True,
-            heading=f"{layer} · norm of the gradient with respect to h_t",
+            heading=f"{layer} · gradient norm at h_t",
             x_label="time step", number="0.0e", height=280,
         )  # fmt: skip
 
