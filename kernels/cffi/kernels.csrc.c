@@ -1,1 +1,2 @@
 #include "bnnlab_kernels.h"
+#include "bnnlab_network.h"

@@ -3,7 +3,8 @@
  * There is no vector popcount: every byte's count comes from two look-ups of its halves (vpshufb)
  * and is gathered in bytes for 31 words at a time, the most that cannot overflow (31 * 8 = 248).
  */
-#include "vector.h"
+#define REAL_BYTES 32
+#include "real.h"
 
 #include <immintrin.h>
 
@@ -353,5 +354,6 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx2 = {
-    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, real_product,
+    threshold,
 };

@@ -4,7 +4,8 @@
  * The other one adds two words at a time to a word of ones, carry-save, and counts the carries: five
  * instructions for 1024. Their tiles stay small enough that no compiler spills them.
  */
-#include "vector.h"
+#define REAL_BYTES 64
+#include "real.h"
 
 #include <immintrin.h>
 
@@ -454,9 +455,11 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx512 = {
-    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, real_product,
+    threshold,
 };
 
 const struct bnnlab_family bnnlab_avx512_carry = {
-    pack_signs, pack_channels, pack_codes, product_carry, bytes_product, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product_carry, bytes_product, sign_product, real_product,
+    threshold,
 };

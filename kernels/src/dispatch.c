@@ -34,7 +34,7 @@ static int matches(const void *array, size_t given, size_t length)
             return status;               \
     } while (0)
 
-static const struct bnnlab_family *family_of(int isa)
+const struct bnnlab_family *bnnlab_family_of(int isa)
 {
     switch (bnnlab_resolve_isa(isa)) {
     case BNNLAB_SCALAR:
@@ -87,7 +87,7 @@ int bnnlab_resolve_isa(int isa)
 int bnnlab_pack_signs(int isa, const float *x, size_t x_length, size_t rows, size_t k,
                       uint32_t *bits, size_t bits_length)
 {
-    const struct bnnlab_family *family = family_of(isa);
+    const struct bnnlab_family *family = bnnlab_family_of(isa);
     size_t inputs, words;
     REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
     REFUSE_UNLESS(!multiply(rows, k, &inputs) && !multiply(rows, BNNLAB_WORDS(k), &words),
@@ -102,7 +102,7 @@ int bnnlab_pack_signs(int isa, const float *x, size_t x_length, size_t rows, siz
 int bnnlab_pack_codes(int isa, const uint8_t *codes, size_t codes_length, size_t rows, size_t k,
                       size_t planes, uint32_t *bits, size_t bits_length)
 {
-    const struct bnnlab_family *family = family_of(isa);
+    const struct bnnlab_family *family = bnnlab_family_of(isa);
     size_t inputs, words;
     REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
     REFUSE_UNLESS(planes >= 1 && planes <= 8 && !multiply(rows, k, &inputs) &&
@@ -140,7 +140,7 @@ int bnnlab_xnor_matmul(int isa, const uint32_t *a, size_t a_length,
                        const uint32_t *panels, size_t panels_length,
                        size_t m, size_t n, size_t k, int32_t *out, size_t out_length)
 {
-    const struct bnnlab_family *family = family_of(isa);
+    const struct bnnlab_family *family = bnnlab_family_of(isa);
     const size_t words = BNNLAB_WORDS(k);
     size_t a_needed, panels_needed, out_needed;
     REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
@@ -164,7 +164,7 @@ int bnnlab_planes_matmul(int isa, const uint32_t *a, size_t a_length, size_t pla
                          const int32_t *ones, size_t ones_length,
                          size_t m, size_t n, size_t k, int32_t *out, size_t out_length)
 {
-    const struct bnnlab_family *family = family_of(isa);
+    const struct bnnlab_family *family = bnnlab_family_of(isa);
     const size_t words = BNNLAB_WORDS(k);
     size_t a_needed, panels_needed, out_needed;
     REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
@@ -188,7 +188,7 @@ int bnnlab_bytes_matmul(int isa, const uint8_t *codes, size_t codes_length,
                         const uint32_t *panels, size_t panels_length,
                         size_t m, size_t n, size_t k, int32_t *out, size_t out_length)
 {
-    const struct bnnlab_family *family = family_of(isa);
+    const struct bnnlab_family *family = bnnlab_family_of(isa);
     const size_t words = BNNLAB_WORDS(k);
     size_t codes_needed, panels_needed, out_needed;
     REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
@@ -209,7 +209,7 @@ int bnnlab_sign_matmul(int isa, const float *x, size_t x_length,
                        const uint32_t *panels, size_t panels_length,
                        size_t m, size_t n, size_t k, float *out, size_t out_length)
 {
-    const struct bnnlab_family *family = family_of(isa);
+    const struct bnnlab_family *family = bnnlab_family_of(isa);
     const size_t words = BNNLAB_WORDS(k);
     size_t x_needed, panels_needed, out_needed;
     REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
@@ -237,7 +237,7 @@ int bnnlab_threshold(int isa, const void *values, size_t values_length, int real
                      const uint32_t *flip, size_t flip_length,
                      uint32_t *bits, size_t bits_length)
 {
-    const struct bnnlab_family *family = family_of(isa);
+    const struct bnnlab_family *family = bnnlab_family_of(isa);
     const size_t words = BNNLAB_WORDS(n);
     size_t planes = 0, values_needed, thresholds_needed, bits_needed;
     REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
@@ -260,7 +260,7 @@ int bnnlab_threshold(int isa, const void *values, size_t values_length, int real
 int bnnlab_pack_channels(int isa, const float *x, size_t x_length, size_t samples, size_t channels,
                          size_t pixels, uint32_t *bits, size_t bits_length)
 {
-    const struct bnnlab_family *family = family_of(isa);
+    const struct bnnlab_family *family = bnnlab_family_of(isa);
     const size_t words = BNNLAB_WORDS(channels);
     size_t inputs, needed;
     REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
@@ -274,15 +274,6 @@ int bnnlab_pack_channels(int isa, const float *x, size_t x_length, size_t sample
         nan |= family->pack_channels(x + s * channels * pixels, channels, pixels,
                                      bits + s * pixels * words);
     return nan ? BNNLAB_NOT_A_NUMBER : BNNLAB_OK;
-}
-
-size_t bnnlab_places(size_t size, size_t window, size_t stride, size_t padding)
-{
-    size_t both;
-    if (window == 0 || stride == 0 || multiply(2, padding, &both) || both > SIZE_MAX - size ||
-        size + both < window)
-        return 0;
-    return (size + both - window) / stride + 1;
 }
 
 /* The taps of the window at `place` that lie on `size` pixels: those from `first` to `last` - 1. The
@@ -336,7 +327,7 @@ int bnnlab_xnor_convolve(int isa, const uint32_t *image, size_t image_length, si
                          const uint32_t *panels, size_t panels_length, size_t n,
                          int32_t *out, size_t out_length)
 {
-    const struct bnnlab_family *family = family_of(isa);
+    const struct bnnlab_family *family = bnnlab_family_of(isa);
     const size_t words = BNNLAB_WORDS(channels);
     size_t pixels, image_needed, taps, inputs, weights, panels_needed, places, out_needed;
     REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);

@@ -45,10 +45,18 @@ struct bnnlab_family {
     void (*sign_product)(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                          float *out);
 
+    /* out[i, j] = x[i] . w[j] with real weights, as panels [ceil(n / 16), k, 16]; inputs in ascending
+     * order, each product rounded or not as the instruction set likes. */
+    void (*real_product)(const float *x, const float *weights, size_t m, size_t n, size_t k,
+                         float *out);
+
     /* Returns whether a NaN was met; never when `real` is 0. */
     int (*threshold)(const int32_t *values, int real, size_t m, size_t n, const int32_t *thresholds,
                      size_t levels, size_t planes, const uint32_t *flip, uint32_t *bits);
 };
+
+/* The kernels a call with `isa` uses; NULL when there are none such. */
+const struct bnnlab_family *bnnlab_family_of(int isa);
 
 extern const struct bnnlab_family bnnlab_scalar;
 #ifdef BNNLAB_X86

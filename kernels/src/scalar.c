@@ -128,6 +128,19 @@ static void sign_product(const float *x, const uint32_t *panels, size_t m, size_
         }
 }
 
+static void real_product(const float *x, const float *weights, size_t m, size_t n, size_t k, float *out)
+{
+    for (size_t j = 0; j < n; j += BNNLAB_LANES)
+        for (size_t i = 0; i < m; i++) {
+            float sums[BNNLAB_LANES] = {0};
+            for (size_t c = 0; c < k; c++)
+                for (size_t lane = 0; lane < BNNLAB_LANES; lane++)
+                    sums[lane] += x[i * k + c] * weights[j * k + c * BNNLAB_LANES + lane];
+            for (size_t lane = 0; lane < BNNLAB_LANES && j + lane < n; lane++)
+                out[i * n + j + lane] = sums[lane];
+        }
+}
+
 static int threshold(const int32_t *values, int real, size_t m, size_t n, const int32_t *thresholds,
                      size_t levels, size_t planes, const uint32_t *flip, uint32_t *bits)
 {
@@ -157,5 +170,5 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_scalar = {
-    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, threshold,
+    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, real_product, threshold,
 };
