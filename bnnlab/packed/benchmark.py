@@ -1,5 +1,6 @@
 """Timing packed networks beside PyTorch: contenders in turn, medians with their spread."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +19,9 @@ from bnnlab.nn.layer import BinarizedLayer
 from bnnlab.nn.networks import binarized_layers
 from bnnlab.nn.networks.feedforward import Feedforward
 from bnnlab.nn.networks.lstm import LSTM
+from bnnlab.packed import kernels
 from bnnlab.packed.fold import own_copy
-from bnnlab.packed.lstm import PackedLSTM
+from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.model import PackedModel
 from bnnlab.packed.stages import Thresholds
 from bnnlab.schemes.base import Scheme
@@ -192,23 +194,20 @@ def _activation(activation: nn.Module) -> Callable[[Tensor], Tensor]:
 def packing(packed: PackedModel, x: np.ndarray) -> Callable[[], object] | None:
     """The part of a forward pass that turns sums into bits, to be timed by itself.
 
-    With pooling, where it is between the two. None where no layer does.
+    Of the sums that pooling leaves, all of a layer at once. None where no layer ends in bits.
     """
-    stages, between = [], packed.entered(x)
+    stages = []
     for layer in packed.layers:
-        if isinstance(layer, PackedLSTM):
-            between = layer(between)
-            continue
-        sums = layer.product(between)
-        if isinstance(layer.after, Thresholds):
-            stages.append((layer, sums))
-        between = layer.finish(sums)
+        if isinstance(layer, PackedLayer) and isinstance(layer.after, Thresholds):
+            places = math.prod(layer.shape[1:])
+            sums = np.zeros((len(x) * places, layer.outputs), np.int32)
+            stages.append((sums, layer.after.levels, layer.after.flip))
     if not stages:
         return None
 
     def pack() -> None:
-        for layer, sums in stages:
-            layer.finish(sums)
+        for sums, levels, flip in stages:
+            kernels.threshold(sums, levels, flip)
 
     return pack
 

@@ -28,8 +28,14 @@ from bnnlab.packed.levels import SIGNS, TERNARY, Codes, Levels
 from bnnlab.packed.lstm import FloatColumns, Gates, PackedLSTM, SignColumns
 from bnnlab.packed.model import Layer, PackedModel
 from bnnlab.packed.packing import from_keys, keys, pack_codes, pack_flags
-from bnnlab.packed.products import FactoredProduct, FloatProduct, Product, SignProduct
-from bnnlab.packed.stages import Affine, Entry, SchemeFunction, Thresholds
+from bnnlab.packed.products import (
+    FACTORS,
+    FactoredProduct,
+    FloatProduct,
+    Product,
+    SignProduct,
+)
+from bnnlab.packed.stages import FUNCTIONS, Affine, Entry, Function, Thresholds
 from bnnlab.packed.window import Pair, Window
 from bnnlab.schemes.base import Quantized, Scheme
 
@@ -131,7 +137,9 @@ def _entry(layer: BinarizedLayer, channels: int) -> Entry:
         points = torch.linspace(-4, 4, 129)[:, None]
         if torch.equal(scheme.input(points), points):  # an option has it do nothing
             return Entry(channels)
-        return Entry(channels, function=SchemeFunction(scheme))
+        raise NotPackable(
+            f"{scheme.key} makes real numbers of its inputs with a function of its own"
+        )
     codes = Codes(tuple(int(code) for code in few), float(scheme.input_step))
     index = _indices(scheme.input, codes, scheme.key)
     levels, flip = thresholds(index, len(codes.codes) - 1, 1, None)
@@ -192,10 +200,14 @@ def _layer(
     if _factors(layer, window, flat):
         if codes is not None:
             raise NotPackable(f"{name}: {layer.scheme.key} scales few-valued inputs")
-        real = SignProduct(_planes(patterns, levels, window), levels, window, None)
-        product = FactoredProduct(real, layer.scheme, layer.fed, flat)
+        signs = SignProduct(_planes(patterns, levels, window), levels, window, Codes(SIGNS, 1.0))
+        scheme = layer.scheme
+        if scheme.key not in FACTORS or signs.bound is None:
+            raise NotPackable(f"{name}: {scheme.key} scales sums in a way of its own")
+        product = FactoredProduct(signs, scheme.key, scheme.options(), layer.fed)
         return product, _sums(layer, quantized, kept, norm)
-    product = SignProduct(_planes(patterns, levels, window), levels, window, codes)
+    first = layer.fed == "input"
+    product = SignProduct(_planes(patterns, levels, window), levels, window, codes, first)
     return product, _sums(layer, quantized, kept, norm, product.bound)
 
 
@@ -253,7 +265,7 @@ def _after(name: str, activation: nn.Module, sums: Sums) -> Thresholds | Affine:
         plain = type(scheme).activation is Scheme.activation
         if plain and scheme.activation_estimator is None:
             return _affine(sums, "relu")
-        return _affine(sums, SchemeFunction(scheme, own_copy(activation)))
+        return _affine(sums, _function(name, activation))
 
     def values(points: Tensor) -> Tensor:
         if sums.flat:
@@ -265,6 +277,17 @@ def _after(name: str, activation: nn.Module, sums: Sums) -> Thresholds | Affine:
     index = _indices(values, codes, f"{name}: {scheme.key}")
     levels, flip = thresholds(index, len(codes.codes) - 1, sums.outputs, sums.bound)
     return Thresholds(levels, pack_flags(flip), codes)
+
+
+def _function(name: str, activation: Activation) -> Function:
+    """A real activation that only its scheme has, if the kernels know it."""
+    scheme = activation.scheme
+    if scheme.key not in FUNCTIONS:
+        raise NotPackable(f"{name}: {scheme.key} has an activation of its own")
+    kept = {
+        key: tensor.numpy().astype(np.float32) for key, tensor in activation.state_dict().items()
+    }
+    return Function(scheme.key, scheme.options(), kept)
 
 
 def own_copy(activation: Activation) -> Activation:
@@ -305,7 +328,6 @@ def _affine(sums: Sums, function: Any) -> Affine:
         scale if sums.scaled else scale[:1].copy(),
         offset if sums.shifted else offset[:1].copy(),
         function,
-        sums.flat,
     )
 
 
@@ -331,13 +353,13 @@ def _lstm(model: LSTM) -> PackedModel:
     return PackedModel([packed, output], (), Entry(symbols))
 
 
-def _cell(lstm: Any) -> Thresholds | SchemeFunction | None:
+def _cell(lstm: Any) -> Thresholds | Function | None:
     if lstm.activation is None:
         return None
     scheme = lstm.activation.scheme
     codes = _codes(lstm.activation, lstm.hidden)
     if codes is None:
-        return SchemeFunction(scheme, own_copy(lstm.activation))
+        return _function("lstm", lstm.activation)
     index = _indices(lstm.activation, codes, f"lstm: {scheme.key}")
     levels, flip = thresholds(index, len(codes.codes) - 1, lstm.hidden, None)
     return Thresholds(levels, pack_flags(flip), codes)

@@ -5,7 +5,7 @@ Metadata: {"format": "bnnlab-packed", "version": "2", "network": JSON}. The JSON
     {"shape": [1, 28, 28], "input": ACTIVATION, "layers": [...]}
 
 with the shape of a sample ([features] or [channels, height, width]; [] for a text), what is made of
-it first ("none", or few values by thresholds, or what a scheme has), and layers of three kinds:
+it first ("none", or few values by thresholds), and layers of three kinds:
 
     {"name": "dense1", "kind": "linear", "outputs": 128, "weights": [-1, 1], "factor": null,
      "bias": false, "activation": {"codes": [-1, 1], "step": 1.0}}
@@ -16,10 +16,11 @@ it first ("none", or few values by thresholds, or what a scheme has), and layers
 
 Weights are "float" (which alone may have a bias), or the integers that the patterns of a stored
 weight stand for: [-1, 1] for one bit, [0, 0, -1, 1] for sign and mask, 2**k of them for k bits.
-"factor" is null, or names the scheme that scales the sums position by position. An activation is
-"none", "relu", {"codes": [...], "step": s} for integers times s, or {"scheme": name, "options":
-{...}}, which PyTorch evaluates as that scheme does. Pixels are pooled ("pool", or null) before the
-activation and what is folded with it, or after it.
+"factor" is null, or names the scheme that scales the sums position by position: XNOR-Net's K. An
+activation is "none", "relu", {"codes": [...], "step": s} for integers times s, or {"scheme": name,
+"options": {...}} for the real function of that scheme: the hyperbolic tangent of bitwise, BitNet's
+rounding to 127 steps, XNOR-Net's signs times their mean size. Pixels are pooled ("pool", or null)
+before the activation and what is folded with it, or after it.
 
 Tensors of layer L, words being ceil(n / 32), n the weights of an output in the order height, width,
 channel (a dense layer after an image has a window as large as the image):
@@ -64,7 +65,7 @@ from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.lstm import PackedLSTM
 from bnnlab.packed.model import PackedModel
 from bnnlab.packed.products import FactoredProduct, FloatProduct
-from bnnlab.packed.stages import Affine, Entry, SchemeFunction, Thresholds
+from bnnlab.packed.stages import Affine, Entry, Function, Thresholds
 
 FORMAT, VERSION = "bnnlab-packed", "2"
 MAX_HEADER = 2**20  # bytes of description that are read at all
@@ -98,21 +99,20 @@ def _weights(product: Any) -> Any:
 def _factor(product: Any) -> Any:
     if not isinstance(product, FactoredProduct):
         return None
-    scheme = {"scheme": product.scheme.key, "options": product.scheme.options()}
-    return scheme | {"fed": product.fed}
+    return {"scheme": product.scheme, "options": product.options, "fed": product.fed}
 
 
 def _activation(after: Any) -> Any:
     if isinstance(after, Thresholds):
         return {"codes": list(after.codes.codes), "step": after.codes.step}
     function = after.function if isinstance(after, Affine) else after
-    if isinstance(function, SchemeFunction):
-        return {"scheme": function.scheme.key, "options": function.scheme.options()}
+    if isinstance(function, Function):
+        return {"scheme": function.scheme, "options": function.options}
     return "none" if function is None else function
 
 
 def _entry(entry: Entry) -> Any:
-    return _activation(entry.function if entry.after is None else entry.after)
+    return _activation(entry.after)
 
 
 def _describe(layer: PackedLayer | PackedLSTM) -> dict[str, Any]:

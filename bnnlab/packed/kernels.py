@@ -11,6 +11,7 @@ best on Intel), or the one a call names.
 """
 
 import os
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
@@ -29,13 +30,16 @@ WORD = 32
 LANES = 16  # outputs side by side in a panel
 _FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
 _UINT32, _UINT8 = np.dtype(np.uint32), np.dtype(np.uint8)
-_ISAS = {"scalar": 1, "avx2": 2, "avx512": 3, "avx512_carry": 4}
+_POINTERS = {_FLOAT32: "float", _INT32: "int32_t", _UINT32: "uint32_t", _UINT8: "uint8_t"}
+_ISAS = {"scalar": 1, "avx2": 2, "avx512": 3, "avx512_carry": 4, "amx": 5}
 _STATUS = {
     1: "an array does not have the length that the sizes ask for",
     2: "the sizes are too large for a 32-bit accumulator",
     3: "NaN has no sign: there is a NaN among the values",
     4: "the instruction set is not available on this processor",
     5: "the window stands nowhere on the image",
+    6: "the layers of the network do not fit one another",
+    7: "x has values that are not finite, or no symbols of the network",
 }
 
 
@@ -122,7 +126,8 @@ def _buffer(kind: str, array: np.ndarray) -> tuple[Any, int]:
     return ffi.from_buffer(kind, array), array.size
 
 
-def _check(status: int) -> None:
+def check(status: int) -> None:
+    """Raise a ValueError that says what a status of the kernels means, unless it is 0."""
     if status:
         raise ValueError(_STATUS[status])
 
@@ -146,7 +151,7 @@ def pack_signs(x: Any, *, isa: str | None = None) -> np.ndarray:
     x = _array("x", x, _FLOAT32, None, None)
     rows, k = x.shape
     bits = np.empty((rows, words(k)), np.uint32)
-    _check(
+    check(
         lib.bnnlab_pack_signs(number, *_buffer("float[]", x), rows, k, *_buffer("uint32_t[]", bits))
     )
     return bits
@@ -162,7 +167,7 @@ def pack_codes(codes: Any, planes: int, *, isa: str | None = None) -> np.ndarray
         raise ValueError(f"a code is {codes.max()}; {planes} planes hold 0 to {2**planes - 1}")
     rows, k = codes.shape
     bits = np.empty((planes, rows, words(k)), np.uint32)
-    _check(
+    check(
         lib.bnnlab_pack_codes(
             number, *_buffer("uint8_t[]", codes), rows, k, planes, *_buffer("uint32_t[]", bits)
         )
@@ -170,13 +175,14 @@ def pack_codes(codes: Any, planes: int, *, isa: str | None = None) -> np.ndarray
     return bits
 
 
-def pack_panels(bits: Any, k: int) -> np.ndarray:
+def pack_panels(bits: Any, k: int, *, out: np.ndarray | None = None) -> np.ndarray:
     """Packed rows of k signs, uint32 (n, words), as panels, uint32 (ceil(n / 16), words, 16)."""
     require()
     bits = _array("bits", bits, _UINT32, None, words(k))
     n = len(bits)
-    panels = aligned((-(-n // LANES), words(k), LANES), np.uint32)
-    _check(
+    size = (-(-n // LANES), words(k), LANES)
+    panels = aligned(size, np.uint32) if out is None else _array("out", out, _UINT32, *size)
+    check(
         lib.bnnlab_pack_panels(*_buffer("uint32_t[]", bits), n, k, *_buffer("uint32_t[]", panels))
     )
     return panels
@@ -188,7 +194,7 @@ def xnor_matmul(a: Any, panels: Any, n: int, k: int, *, isa: str | None = None) 
     a = _array("a", a, _UINT32, None, words(k))
     panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((len(a), n), np.int32)
-    _check(
+    check(
         lib.bnnlab_xnor_matmul(
             number,
             *_buffer("uint32_t[]", a),
@@ -218,7 +224,7 @@ def planes_matmul(a: Any, panels: Any, ones: Any, k: int, *, isa: str | None = N
     planes, m, n = len(a), a.shape[1], len(ones)
     panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((m, n), np.int32)
-    _check(
+    check(
         lib.bnnlab_planes_matmul(
             number,
             *_buffer("uint32_t[]", a),
@@ -241,7 +247,7 @@ def bytes_matmul(codes: Any, panels: Any, n: int, *, isa: str | None = None) -> 
     m, k = codes.shape
     panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((m, n), np.int32)
-    _check(
+    check(
         lib.bnnlab_bytes_matmul(
             number,
             *_buffer("uint8_t[]", codes),
@@ -268,7 +274,7 @@ def sign_matmul(x: Any, panels: Any, n: int, *, isa: str | None = None) -> np.nd
     m, k = x.shape
     panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((m, n), np.float32)
-    _check(
+    check(
         lib.bnnlab_sign_matmul(
             number,
             *_buffer("float[]", x),
@@ -304,7 +310,7 @@ def threshold(values: Any, thresholds: Any, flip: Any, *, isa: str | None = None
     if not 1 <= levels <= 255:
         raise ValueError(f"there are {levels} thresholds for each column; there can be 1 to 255")
     bits = np.empty((levels.bit_length(), m, words(n)), np.uint32)
-    _check(
+    check(
         lib.bnnlab_threshold(
             number,
             *_buffer("float[]" if real else "int32_t[]", values),
@@ -333,7 +339,7 @@ def pack_channels(x: Any, *, isa: str | None = None) -> np.ndarray:
     x = _array("x", x, _FLOAT32, None, None, None, None)
     samples, channels, height, width = x.shape
     bits = np.empty((samples, height, width, words(channels)), np.uint32)
-    _check(
+    check(
         lib.bnnlab_pack_channels(
             number,
             *_buffer("float[]", x),
@@ -386,7 +392,7 @@ def xnor_convolve(
         for sizes in zip((height, width), kernel, stride, padding, strict=True)
     ]
     out = np.empty((samples, *places, n), np.int32)
-    _check(
+    check(
         lib.bnnlab_xnor_convolve(
             number,
             *_buffer("uint32_t[]", image),
@@ -419,7 +425,7 @@ def max_pool(bits: Any, size: tuple[int, int]) -> np.ndarray:
     if min(size) < 1:
         raise ValueError(f"size is {size}; both numbers must be positive")
     out = np.empty((samples, height // size[0], width // size[1], deep), np.uint32)
-    _check(
+    check(
         lib.bnnlab_max_pool(
             *_buffer("uint32_t[]", bits),
             samples,
@@ -431,3 +437,78 @@ def max_pool(bits: Any, size: tuple[int, int]) -> np.ndarray:
         )
     )
     return out
+
+
+class Network:
+    """A network that the kernels run by one call; see kernels/include/bnnlab_network.h.
+
+    Args:
+        steps: for each layer a dataclass whose fields are those of struct bnnlab_layer: numbers,
+            dataclasses of numbers, contiguous arrays or None. See `bnnlab.packed.program`.
+
+    Raises:
+        ValueError: the layers do not fit one another.
+    """
+
+    def __init__(self, steps: Any):
+        require()
+        self._kept: list[Any] = []
+        self._layers = ffi.new("struct bnnlab_layer[]", len(steps))
+        for layer, step in zip(self._layers, steps, strict=True):
+            self._fill(layer, step)
+        self._network = ffi.new("struct bnnlab_network *", (self._layers, len(steps)))
+        self.outputs = lib.bnnlab_network_outputs(self._network)
+        if self.outputs == 0:
+            raise ValueError(_STATUS[6])
+
+    def _fill(self, struct: Any, values: Any) -> None:
+        for field in fields(values):
+            value = getattr(values, field.name)
+            if isinstance(value, np.ndarray):
+                assert value.flags.c_contiguous
+                into = getattr(struct, field.name)
+                pointer = ffi.from_buffer(f"{_POINTERS[value.dtype]}[]", value)
+                self._kept.append(pointer)
+                into.at, into.length = pointer, value.size
+            elif is_dataclass(value):
+                self._fill(getattr(struct, field.name), value)
+            elif value is not None:
+                setattr(struct, field.name, value)
+
+    def workspace(self, samples: int, length: int = 1, threads: int = 1) -> int:
+        """The bytes of workspace that a batch needs.
+
+        Raises:
+            ValueError: they are too many to be counted.
+        """
+        size = lib.bnnlab_network_workspace(self._network, samples, length, threads)
+        if size == 0:
+            raise ValueError(_STATUS[2])
+        return size
+
+    def run(
+        self, x: np.ndarray, out: np.ndarray, workspace: np.ndarray, threads: int, number: int
+    ) -> int:
+        """Run a batch, and say how it went: 0, or a status of the kernels.
+
+        Args:
+            x: float32 (samples, inputs), or int64 (samples, length).
+            out: float32 (samples, outputs), or (samples, length, outputs).
+            workspace: uint8, as long as `workspace` says at least.
+            threads: among which the samples are shared out.
+            number: of the instruction set, see `isa_number`.
+        """
+        real = x.dtype == _FLOAT32
+        return lib.bnnlab_network_run(
+            number,
+            self._network,
+            ffi.from_buffer(x),
+            x.size,
+            len(x),
+            1 if real else x.shape[1],
+            ffi.from_buffer("float[]", out),
+            out.size,
+            ffi.from_buffer(workspace),
+            workspace.size,
+            threads,
+        )

@@ -1,14 +1,13 @@
 """The layers of a packed network: a product of bits, then what becomes of the sums."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from bnnlab.packed.levels import Codes
 from bnnlab.packed.products import Product
 from bnnlab.packed.stages import Affine, Thresholds
-from bnnlab.packed.window import Pair, Window, max_pool
+from bnnlab.packed.window import Pair, Window
 
 
 @dataclass
@@ -58,23 +57,6 @@ class PackedLayer:
     def codes(self) -> Codes | None:
         """What its outputs are; None where they are real."""
         return self.after.codes if isinstance(self.after, Thresholds) else None
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """What runs between layers, in and out."""
-        return self.finish(self.product(x))
-
-    def finish(self, sums: np.ndarray) -> np.ndarray:
-        """From the product's sums to what runs between layers."""
-        if self.pool is None:
-            return self.after(sums)
-        if self.pool_last:
-            return self.after.pooled(self.after(sums), self.pool, self.outputs)
-        return self.after(max_pool(sums, self.pool))
-
-    def values(self, out: Any) -> np.ndarray:
-        """What the outputs stand for, float32 (samples, outputs) or (samples, outputs, ...)."""
-        numbers = self.after.values(out, self.outputs)
-        return numbers[:, 0, 0] if self.kind == "linear" else numbers.transpose(0, 3, 1, 2)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything a file keeps of the layer."""

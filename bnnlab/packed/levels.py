@@ -15,8 +15,6 @@ from math import gcd
 
 import numpy as np
 
-from bnnlab.packed.packing import pack_codes, unpack_codes
-
 SIGNS = (-1, 1)
 TERNARY = (0, 0, -1, 1)  # by sign bit and mask bit
 
@@ -63,17 +61,10 @@ class Codes:
         """Whether they are -1 and +1."""
         return self.codes == SIGNS
 
-    def from_indices(self, bits: np.ndarray, k: int) -> np.ndarray:
-        """Which code each is, as bit planes -> the code itself, as bit planes (..., words)."""
-        if self.even:
-            return bits
-        binary = (np.array(self.codes) - self.low) // self.gap
-        return pack_codes(binary[unpack_codes(bits, k)], self.planes)
-
-    def values(self, bits: np.ndarray, k: int) -> np.ndarray:
-        """What bit planes (planes, ..., words) stand for, float32 (..., k)."""
-        codes = unpack_codes(bits, k).astype(np.float64)
-        return ((codes * self.gap + self.low) * self.step).astype(np.float32)
+    @cached_property
+    def binary(self) -> np.ndarray:
+        """What binary stands for each code: its b."""
+        return (np.array(self.codes) - self.low) // self.gap
 
     def describe(self) -> str:
         """In words."""

@@ -2,25 +2,32 @@
 
 import math
 import os
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from bnnlab.packed import kernels
 from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.lstm import PackedLSTM
+from bnnlab.packed.program import Program, lower
 from bnnlab.packed.stages import Entry
 
 Layer = PackedLayer | PackedLSTM
+_BAD_INPUT = 7
 
 
 class PackedModel:
-    """A network that runs on packed bits, layer after layer.
+    """A network that runs on packed bits, all of it in one call of the kernels.
 
-    It needs neither gradients nor the network it came from. Layers with quantized inputs and
-    quantized weights give exactly the sums of the PyTorch network (below 2^24, where float32 holds
-    integers), and so the same codes; so does a first layer with quantized weights whose inputs lie
-    on a dyadic grid (multiples of a power of two, as the tasks here give them). Real outputs agree
-    up to rounding.
+    It needs neither gradients nor the network it came from, nor PyTorch. Layers with quantized
+    inputs and quantized weights give exactly the sums of the PyTorch network (below 2^24, where
+    float32 holds integers), and so the same codes; so does a first layer with quantized weights
+    whose inputs lie on a dyadic grid (multiples of a power of two, as the tasks here give them).
+    Real outputs agree up to rounding. A sample's result depends neither on the others of its batch
+    nor on threads.
+
+    Several threads may call it at once: each call has a workspace of its own, kept for later ones.
 
     Attributes:
         layers: in order.
@@ -34,27 +41,35 @@ class PackedModel:
         self.layers, self.shape, self.entry = layers, shape, entry
         self.inputs = math.prod(shape) if shape else layers[0].inputs
         self.outputs = layers[-1].outputs
+        self._spare: list[np.ndarray] = []
 
-    def __call__(self, x: Any) -> Any:
+    @cached_property
+    def program(self) -> Program:
+        """What the kernels run."""
+        return lower(self.layers, self.shape, self.entry)
+
+    @cached_property
+    def _network(self) -> kernels.Network:
+        return kernels.Network(self.program.steps)
+
+    def __call__(self, x: Any, threads: int = 1) -> Any:
         """Scores of a batch.
 
         Args:
             x: float32 (samples, inputs) or images as they are, or int64 symbols (samples, time); a
                 numpy array or a CPU tensor.
+            threads: among which the samples are shared out; all but one are started for the call.
 
         Returns:
             float32 (samples, outputs), or (samples, time, outputs); an array or a tensor as x is
             one.
 
         Raises:
-            ValueError: x has another shape, or values that are not finite or no symbols.
+            ValueError: x has another shape, or values that are not finite or no symbols; or there
+                is no thread.
             TypeError: x is of another type.
         """
-        given = self._checked(x)
-        between = self._entered(given)
-        for layer in self.layers:
-            between = layer(between)
-        scores = self._values(self.layers[-1], between, given)
+        scores = self._run(self._network, self._checked(x), (self.outputs,), threads)
         if isinstance(x, np.ndarray):
             return scores
         import torch
@@ -63,29 +78,48 @@ class PackedModel:
 
     def hidden(self, x: Any) -> dict[str, np.ndarray]:
         """Each layer's outputs as numbers by the layer's name, shaped as the network has them."""
-        given, seen = self._checked(x), {}
-        between = self._entered(given)
-        for layer in self.layers:
-            between = layer(between)
-            seen[layer.name] = self._values(layer, between, given)
+        return self._seen(self._checked(x), False)
+
+    def sums(self, x: Any) -> dict[str, np.ndarray]:
+        """Each layer's sums by its name, float32, before pooling and what follows; see `hidden`.
+
+        Of an LSTM there are none: it has sums at every symbol.
+        """
+        return self._seen(self._checked(x), True)
+
+    def _seen(self, x: np.ndarray, sums: bool) -> dict[str, np.ndarray]:
+        seen, before = {}, len(self.program.steps) - len(self.layers)
+        for i, layer in enumerate(self.layers):
+            if sums and isinstance(layer, PackedLSTM):
+                continue
+            part = self.program.until(before + i + 1, sums)
+            shape = part.shapes[-1] if layer.kind == "conv" else part.shapes[-1][:1]
+            seen[layer.name] = self._run(kernels.Network(part.steps), x, shape, 1)
         return seen
 
-    def entered(self, x: Any) -> np.ndarray:
-        """What the first layer takes, made of a batch; see `__call__`."""
-        return self._entered(self._checked(x))
-
-    def _entered(self, x: np.ndarray) -> np.ndarray:
-        first = self.layers[0]
-        if isinstance(first, PackedLSTM):
-            return x
-        flat = first.kind == "linear"
-        if flat:
-            return self.entry(x.reshape(len(x), 1, 1, self.inputs), flat)
-        return self.entry(x.reshape(len(x), *self.shape).transpose(0, 2, 3, 1), flat)
-
-    def _values(self, layer: Layer, between: np.ndarray, x: np.ndarray) -> np.ndarray:
-        numbers = np.ascontiguousarray(layer.values(between))
-        return numbers if self.shape else numbers.reshape(*x.shape, layer.outputs)
+    def _run(
+        self, network: kernels.Network, x: np.ndarray, shape: tuple[int, ...], threads: int
+    ) -> np.ndarray:
+        """Run a batch that has been checked; `shape` is what comes of a sample, or a symbol."""
+        if threads < 1:
+            raise ValueError(f"threads is {threads}; there must be at least one")
+        out = np.empty((*(x.shape[:1] if self.shape else x.shape), *shape), np.float32)
+        if not out.size:
+            return out
+        size = network.workspace(len(x), 1 if self.shape else x.shape[1], threads)
+        try:
+            workspace = self._spare.pop()
+        except IndexError:
+            workspace = kernels.aligned((size,), np.uint8)
+        if workspace.size < size:
+            workspace = kernels.aligned((size,), np.uint8)
+        status = network.run(x, out, workspace, threads, kernels.isa_number(None))
+        self._spare.append(workspace)
+        if status == _BAD_INPUT:
+            what = "not finite" if self.shape else f"no symbols from 0 to {self.inputs - 1}"
+            raise ValueError(f"x has values that are {what}")
+        kernels.check(status)
+        return out
 
     def _checked(self, x: Any) -> np.ndarray:
         if hasattr(x, "data_ptr"):
@@ -99,14 +133,10 @@ class PackedModel:
         if not self.shape:
             if x.ndim != 2:
                 raise ValueError(f"x has shape {x.shape}; it must be (samples, time)")
-            if x.size and not (0 <= x.min() and x.max() < self.inputs):
-                raise ValueError(f"x has values that are no symbols from 0 to {self.inputs - 1}")
-            return x
+            return np.ascontiguousarray(x)
         if x.shape[1:] not in ((self.inputs,), self.shape):
             shapes = {f"(samples, {', '.join(map(str, s))})" for s in [(self.inputs,), self.shape]}
             raise ValueError(f"x has shape {x.shape}; it must be {' or '.join(sorted(shapes))}")
-        if not np.isfinite(x).all():
-            raise ValueError("x has values that are not finite")
         return np.ascontiguousarray(x).reshape(len(x), self.inputs)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -119,6 +149,11 @@ class PackedModel:
     def nbytes(self) -> int:
         """The memory held by weights, thresholds and scales."""
         return self.entry.nbytes + sum(layer.nbytes for layer in self.layers)
+
+    @property
+    def workspace_nbytes(self) -> int:
+        """The memory held beside, for calls to come: what the calls so far have needed."""
+        return sum(workspace.nbytes for workspace in self._spare)
 
     @property
     def payload(self) -> int:

@@ -1,11 +1,6 @@
-"""The products of packed layers: from what runs between layers to the sums of the next.
-
-Between layers runs either float32 (samples, height, width, channels) or bits: the activations'
-codes as bit planes, uint32 (planes, samples, height, width, words).
-"""
+"""The products of packed layers: weights as the kernels want them, and as a file keeps them."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,9 +10,9 @@ from bnnlab.packed.levels import SIGNS, TERNARY, Codes, Levels
 from bnnlab.packed.packing import pack_codes, rows_of, unpack_bits, unpack_codes
 from bnnlab.packed.window import Window
 
-_AT_ONCE = 2**24  # bytes of rows that are laid out at a time
 _UNPACKED = 2**16  # weights that are unpacked at a time
 _MOST = 2**28  # the largest sum of integers that is taken
+FACTORS = ("xnor_net",)  # schemes whose sums are scaled position by position
 _FEW = 16  # channels below which rows of bits are laid out bit by bit, not word by word
 
 
@@ -44,12 +39,26 @@ class SignProduct:
         levels: what the patterns stand for.
         window: which inputs an output sees.
         codes: what the inputs are; None where they are real.
+        first: whether they are the network's own; those on a grid are then multiplied as bytes.
 
     Attributes:
         bound: the largest size of a sum of integers; None where sums are real.
+        panels: the signs, uint32 (sign planes, ceil(outputs / 16), words, 16).
+        ones: with codes that are no signs, how many +1 each row has, int32 (sign planes, outputs).
+        offsets: what is added to sums of integers, int32 (outputs,), or (ways, ways, outputs) by
+            the ways the window may lie on the image; None where nothing is.
+        totals: of first layers with real inputs, the sums of factors times signs over the image,
+            shaped as `offsets`.
     """
 
-    def __init__(self, planes: np.ndarray, levels: Levels, window: Window, codes: Codes | None):
+    def __init__(
+        self,
+        planes: np.ndarray,
+        levels: Levels,
+        window: Window,
+        codes: Codes | None,
+        first: bool = False,
+    ):
         self.levels, self.window, self.given = levels, window, codes
         self.outputs = planes.shape[1]
         largest = 0 if codes is None else window.inputs * levels.largest * codes.largest
@@ -59,14 +68,20 @@ class SignProduct:
         # A row is made of parts, each of which begins with a word of its own.
         by_words = codes is not None and taps > 1 and channels >= _FEW
         self.parts, self.part = (taps, channels) if by_words else (1, window.inputs)
-        self.length = self.part if self.parts == 1 else 32 * self.parts * kernels.words(channels)
+        words = self.parts * kernels.words(self.part)
         direct = levels.bits == 1 and self.parts == 1 and levels.table == SIGNS
-        signs = planes if direct else self._signs(planes)
-        self.panels = [kernels.pack_panels(rows, self.length) for rows in signs]
-        self.ones: list[np.ndarray] = []
-        self.offsets = np.zeros(0, np.int32)
+        signs = planes if direct else self._signs(planes, words)
+        size = (len(levels.factors), -(-self.outputs // kernels.LANES), words, kernels.LANES)
+        self.panels = kernels.aligned(size, np.uint32)
+        for rows, panels in zip(signs, self.panels, strict=True):
+            kernels.pack_panels(rows, kernels.WORD * words, out=panels)
+        self.ones: np.ndarray | None = None
+        self.offsets: np.ndarray | None = None
+        self.totals: np.ndarray | None = None
         if codes is not None:
             self._prepare(codes, planes)
+        elif first and self.given is None:
+            self.totals = self._over_the_image(planes)
 
     def _some(self) -> Iterator[slice]:
         """Outputs, as many at a time as can be unpacked at once."""
@@ -74,9 +89,9 @@ class SignProduct:
         for first in range(0, self.outputs, step):
             yield slice(first, first + step)
 
-    def _signs(self, planes: np.ndarray) -> np.ndarray:
+    def _signs(self, planes: np.ndarray, words: int) -> np.ndarray:
         """Sign planes, in rows of parts."""
-        levels, words = self.levels, self.parts * kernels.words(self.part)
+        levels = self.levels
         signs = np.empty((len(levels.factors), self.outputs, words), np.uint32)
         for some in self._some():
             codes = levels.sign_codes[unpack_codes(planes[:, some], self.window.inputs)]
@@ -85,110 +100,37 @@ class SignProduct:
         return signs
 
     def _over_the_image(self, planes: np.ndarray) -> np.ndarray:
-        """The sums of the weights that lie on the image, (ways, ways, outputs)."""
+        """The sums of factors times signs of the weights that lie on the image, as `totals`."""
         window, table = self.window, np.array(self.levels.table, np.int32)
         taps = np.empty((self.outputs, window.taps), np.int32)
         for some in self._some():
             weights = table[unpack_codes(planes[:, some], window.inputs)]
             taps[some] = weights.reshape(-1, window.taps, window.channels).sum(-1)
-        return window.over_the_image(taps)
+        taps *= 2 // self.levels.gap
+        if window.padding == (0, 0):
+            return taps.sum(1, dtype=np.int32)
+        return window.over_the_image(taps).astype(np.int32)
 
     def _prepare(self, codes: Codes, planes: np.ndarray) -> None:
         """What the kernels need beside the panels, and what is added to their sums."""
-        minus = np.zeros((1, kernels.words(self.length)), np.uint32)
-        # For each plane the sum of its signs, those counted as -1 that only fill up words.
-        totals = [
-            -kernels.xnor_matmul(minus, panels, self.outputs, self.length)[0]
+        words = self.panels.shape[2]
+        minus = np.zeros((1, words), np.uint32)
+        # For each plane how many of its signs are +1: the fillers count as -1.
+        ones = [
+            kernels.WORD * words - kernels.xnor_matmul(minus, panels, self.outputs, 32 * words)[0]
             for panels in self.panels
         ]
-        sums = [
-            f * total.astype(np.int64) for f, total in zip(self.levels.factors, totals, strict=True)
-        ]
-        filled = (self.length - self.window.inputs) * sum(self.levels.factors)
-        twice = np.sum(sums, axis=0) + filled  # 2 / gap times the sum of an output's weights
-        offset = np.zeros(self.outputs, np.int64)
+        ones = np.stack(ones) // 2
+        if not codes.signs:
+            self.ones = ones.astype(np.int32)
+        if codes.low == 0 or (codes.signs and self.window.padding == (0, 0)):
+            return
+        inside = self._over_the_image(planes)
+        offsets = codes.low * inside
         if codes.signs:
-            offset += twice - filled
-        else:
-            self.ones = [(total + self.length) // 2 for total in totals]
-        if codes.low != 0:
-            if self.window.padding != (0, 0):
-                twice = 2 // self.levels.gap * self._over_the_image(planes)
-            offset = offset + codes.low * twice
-        if offset.any():
-            self.offsets = offset.astype(np.int32)
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Sums (samples, down, across, outputs): int32, or float32 where inputs are real."""
-        real = self.codes is None
-        if real and self.given is not None:
-            x = self.given.values(x, self.window.channels)
-        multiply, axis = (self._real, 0) if real else (self._integers, 1)
-        if self.window.dense and (real or self.parts > 1 or self.window.taps == 1):
-            out = multiply(self.window.rows(x)).reshape(x.shape[axis], 1, 1, self.outputs)
-        else:
-            dtype, places = np.float32 if real else np.int32, self.window.places
-            out = np.empty((x.shape[axis], *places, self.outputs), dtype)
-            for some, rows in self._rows(x):
-                out[some] = multiply(rows).reshape(-1, *places, self.outputs)
-        if real:
-            return out
-        if self.offsets.size:
-            out += self.offsets if self.offsets.ndim == 1 else self.window.spread(self.offsets)
-        if self.levels.gap == 1:
-            np.right_shift(out, 1, out=out)  # they are even
-        return out
-
-    def _rows(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """The rows of a few samples at a time."""
-        window = self.window
-        by_bits = self.codes is not None and self.parts == 1 and window.taps > 1
-        down, across = window.places
-        size = max(1, down * across) * window.inputs * (4 if self.codes is None else 1)
-        count, step = x.shape[0 if self.codes is None else 1], max(1, _AT_ONCE // size)
-        for first in range(0, count, step):
-            some = slice(first, first + step)
-            if self.codes is None:
-                yield some, window.rows(x[some])
-            elif by_bits:
-                rows = window.rows(unpack_codes(x[:, some], window.channels))
-                yield some, pack_codes(rows, self.codes.planes)
-            else:
-                yield some, window.rows(x[:, some])
-
-    def _real(self, rows: np.ndarray) -> np.ndarray:
-        half = self.levels.gap / 2
-        sums = None
-        for factor, panels in zip(self.levels.factors, self.panels, strict=True):
-            part = kernels.sign_matmul(rows, panels, self.outputs)
-            if factor * half != 1:
-                part *= np.float32(factor * half)
-            sums = part if sums is None else np.add(sums, part, out=sums)
-        assert sums is not None
-        return sums
-
-    def _integers(self, rows: np.ndarray) -> np.ndarray:
-        sums = None
-        for j, factor in enumerate(self.levels.factors):
-            part = self._one_plane(rows, j)
-            if factor != 1:
-                part *= factor
-            sums = part if sums is None else np.add(sums, part, out=sums)
-        assert sums is not None and self.codes is not None
-        if not self.codes.signs and self.codes.gap != 1:
-            sums *= self.codes.gap
-        return sums
-
-    def _one_plane(self, rows: np.ndarray, j: int) -> np.ndarray:
-        """The products with one plane of signs: of signs, or of the codes above the lowest."""
-        panels = self.panels[j]
-        if not self.ones:
-            return kernels.xnor_matmul(rows[0], panels, self.outputs, self.length)
-        sums = kernels.planes_matmul(rows[:8], panels, self.ones[j], self.length)
-        for first in range(8, len(rows), 8):
-            more = rows[first : first + 8]
-            sums += kernels.planes_matmul(more, panels, self.ones[j], self.length) << first
-        return sums
+            factors = np.array(self.levels.factors)[:, None]
+            offsets = offsets + (factors * (2 * ones - self.window.inputs)).sum(0)
+        self.offsets = offsets.astype(np.int32)
 
     @property
     def weight_bytes(self) -> int:
@@ -208,77 +150,31 @@ class SignProduct:
             codes |= bits.astype(np.int32) << j
         return self.levels.patterns(codes)
 
-    def integers(self) -> np.ndarray:
-        """The weights, float32 (outputs, inputs)."""
-        return np.array(self.levels.table, np.float32)[self._patterns()]
-
     def arrays(self) -> dict[str, np.ndarray]:
         """The weights' patterns, as packed rows."""
         return named_planes(pack_codes(self._patterns(), self.levels.bits), self.levels)
 
     @property
     def nbytes(self) -> int:
-        """Panels (outputs padded to 16), the counts of ones, and what borders add."""
-        held = [*self.panels, *self.ones, self.offsets]
-        return sum(array.nbytes for array in held)
+        """Panels (outputs padded to 16), the counts of ones, and what borders and grids add."""
+        held = [self.panels, self.ones, self.offsets, self.totals]
+        return sum(array.nbytes for array in held if array is not None)
 
 
 class FactoredProduct:
-    """Weights of a few bits whose sums a scheme scales position by position.
-
-    The scheme takes the input apart into what is multiplied and a factor of the sums; PyTorch
-    evaluates that, in float32.
+    """Weights of a few bits times the signs of real inputs, each sum times the mean size of what
+    its window sees: XNOR-Net's K (arXiv:1603.05279, eq. 11).
 
     Args:
-        product: the weights, with real inputs.
-        scheme: the scheme.
-        fed: what the layer's inputs are, see `bnnlab.nn.BinarizedLayer`.
-        flat: whether the network has them as (samples, inputs).
+        product: the weights, with signs.
+        scheme: the scheme's name, which a file keeps,
+        options: its hyper-parameters,
+        fed: and what the layer's inputs are, see `bnnlab.nn.BinarizedLayer`.
     """
 
-    def __init__(self, product: SignProduct, scheme: Any, fed: str | None, flat: bool):
-        self.product, self.scheme, self.fed, self.flat = product, scheme, fed, flat
+    def __init__(self, product: SignProduct, scheme: str, options: dict[str, Any], fed: str | None):
+        self.product, self.scheme, self.options, self.fed = product, scheme, options, fed
         self.window, self.outputs, self.levels = product.window, product.outputs, product.levels
-
-    @cached_property
-    def layer(self) -> Any:
-        """A layer such as the scheme knows it, without weights."""
-        import torch
-
-        from bnnlab.nn.conv import BinarizedConv2d
-        from bnnlab.nn.linear import BinarizedLinear
-
-        window, scheme = self.window, self.scheme
-        with torch.device("meta"):
-            if self.flat:
-                return BinarizedLinear(window.inputs, self.outputs, False, scheme, fed=self.fed)
-            return BinarizedConv2d(
-                window.channels,
-                self.outputs,
-                window.kernel,
-                False,
-                scheme,
-                stride=window.stride,
-                padding=window.padding,
-                fed=self.fed,
-            )
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Sums, float32 (samples, down, across, outputs)."""
-        import torch
-
-        images = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
-        with torch.no_grad():
-            given, factor = self.scheme.factored(
-                self.layer, images.flatten(1) if self.flat else images
-            )
-        sums = self.product(
-            np.ascontiguousarray(given.reshape(images.shape).numpy().transpose(0, 2, 3, 1))
-        )
-        if factor is None:
-            return sums
-        factors = factor.numpy()
-        return sums * (factors[:, None, None] if self.flat else factors.transpose(0, 2, 3, 1))
 
     @property
     def weight_bytes(self) -> int:
@@ -287,7 +183,7 @@ class FactoredProduct:
 
     def describe(self) -> str:
         """In words."""
-        return f"{self.product.describe()} scaled by {self.scheme.key}"
+        return f"{self.product.describe()} scaled by {self.scheme}"
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The weights' patterns."""
@@ -300,7 +196,7 @@ class FactoredProduct:
 
 
 class FloatProduct:
-    """Real weights: PyTorch's own products, for layers that a scheme leaves real.
+    """Real weights, for layers that a scheme leaves real.
 
     Args:
         weights: float32, in PyTorch's order: (outputs, inputs) of a dense layer, (outputs,
@@ -308,6 +204,10 @@ class FloatProduct:
         bias: float32 (outputs,) or None.
         window: which inputs an output sees.
         codes: what the inputs are; None where they are real.
+
+    Attributes:
+        panels: the weights, float32 (ceil(outputs / 16), inputs, 16), the inputs in the order
+            height, width, channel.
     """
 
     def __init__(
@@ -317,30 +217,22 @@ class FloatProduct:
         window: Window,
         codes: Codes | None = None,
     ):
-        self.weights, self.bias, self.window, self.codes = weights, bias, window, codes
-        self.outputs = len(weights)
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Sums, float32 (samples, down, across, outputs)."""
-        import torch  # networks without such a layer run without it
-        import torch.nn.functional as F
-
-        if self.codes is not None:
-            x = self.codes.values(x, self.window.channels)
-        given = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-        if not given.flags.writeable:  # torch warns of memory it might write to
-            given = given.copy()
-        bias: Any = None if self.bias is None else torch.from_numpy(self.bias)
-        weights, of = torch.from_numpy(self.weights), torch.from_numpy(given)
-        if weights.ndim == 2:
-            return F.linear(of.flatten(1), weights, bias).numpy()[:, None, None]
-        sums = F.conv2d(of, weights, bias, self.window.stride, self.window.padding)
-        return np.ascontiguousarray(sums.numpy().transpose(0, 2, 3, 1))
+        self.bias, self.window, self.codes = bias, window, codes
+        self.outputs, self.shape = len(weights), weights.shape
+        images = weights.reshape(self.outputs, window.channels, *window.kernel)
+        rows = images.transpose(0, 2, 3, 1).reshape(self.outputs, -1)
+        lanes = kernels.LANES
+        size = (-(-self.outputs // lanes), window.inputs, lanes)
+        self.panels = kernels.aligned(size, np.float32)
+        self.panels[-1] = 0
+        for p, panel in enumerate(self.panels):
+            some = rows[p * lanes : (p + 1) * lanes]
+            panel[:, : len(some)] = some.T
 
     @property
     def weight_bytes(self) -> int:
         """The bytes of the weights."""
-        return self.weights.nbytes
+        return 4 * self.outputs * self.window.inputs
 
     def describe(self) -> str:
         """In words."""
@@ -349,12 +241,15 @@ class FloatProduct:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The weights and the bias."""
-        return {"weights": self.weights} | ({} if self.bias is None else {"bias": self.bias})
+        rows = self.panels.transpose(0, 2, 1).reshape(-1, self.window.inputs)[: self.outputs]
+        images = rows.reshape(self.outputs, *self.window.kernel, -1).transpose(0, 3, 1, 2)
+        kept = {"weights": np.ascontiguousarray(images).reshape(self.shape)}
+        return kept if self.bias is None else kept | {"bias": self.bias}
 
     @property
     def nbytes(self) -> int:
-        """The weights and the bias."""
-        return sum(array.nbytes for array in self.arrays().values())
+        """The panels (outputs padded to 16) and the bias."""
+        return self.panels.nbytes + (0 if self.bias is None else self.bias.nbytes)
 
 
 Product = SignProduct | FactoredProduct | FloatProduct

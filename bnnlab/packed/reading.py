@@ -14,12 +14,18 @@ import numpy as np
 
 from bnnlab.packed import kernels
 from bnnlab.packed.layers import PackedLayer
-from bnnlab.packed.levels import TERNARY, Codes, Levels
+from bnnlab.packed.levels import SIGNS, TERNARY, Codes, Levels
 from bnnlab.packed.lstm import FloatColumns, Gates, PackedLSTM, SignColumns
 from bnnlab.packed.model import PackedModel
 from bnnlab.packed.packing import tail_is_clear
-from bnnlab.packed.products import FactoredProduct, FloatProduct, Product, SignProduct
-from bnnlab.packed.stages import Affine, Entry, SchemeFunction, Thresholds
+from bnnlab.packed.products import (
+    FACTORS,
+    FactoredProduct,
+    FloatProduct,
+    Product,
+    SignProduct,
+)
+from bnnlab.packed.stages import FUNCTIONS, Affine, Entry, Function, Thresholds
 from bnnlab.packed.window import Pair, Window
 
 MAX_LAYERS = 256
@@ -27,6 +33,8 @@ MAX_WIDTH = 2**20  # features of a layer, weights of an output
 MAX_SIZE = 4096  # pixels of an image, either way
 MAX_KERNEL = 64  # pixels of a window that slides, either way
 MAX_CODE = 2**15  # the largest integer of a weight or an activation
+
+KEPT = {"bitwise": ("noisy",)}  # numbers that schemes keep with their real activations
 
 _NAME = re.compile(r"\w{1,64}", re.ASCII)
 _LINEAR = {"name", "kind", "outputs", "weights", "factor", "bias", "activation"}
@@ -111,7 +119,7 @@ def read(file: Any, description: str) -> PackedModel:
             _expect(
                 last or layer["activation"] != "none", f"{name}: its activation is out of place"
             )
-            layers.append(reader.layer(layer, place, codes))
+            layers.append(reader.layer(layer, place, codes, i == 0))
         place, codes = layers[-1].shape, layers[-1].codes
     reader.finish()
     return PackedModel(layers, shape, entry)
@@ -189,14 +197,12 @@ class _Reader:
         """What is made of the input."""
         if given == "none":
             return Entry(channels)
-        _expect(numbers and given != "relu", "input: unknown kind of input")
-        known = self.known("input", given, None, 0)
-        if isinstance(known, Codes):
-            levels = self.tensor("thresholds", "I32", [len(known.codes) - 1])
-            return Entry(channels, known, levels)
-        return Entry(channels, function=known)
+        fits = numbers and isinstance(given, dict) and set(given) == {"codes", "step"}
+        _expect(fits, "input: unknown kind of input")
+        codes = _codes("input", given)
+        return Entry(channels, codes, self.tensor("thresholds", "I32", [len(codes.codes) - 1]))
 
-    def known(self, name: str, given: Any, state: str | None, channels: int) -> Any:
+    def known(self, name: str, given: Any, state: str) -> Any:
         """A described activation: None, "relu", codes or a scheme's function."""
         if given in ("none", "relu"):
             return None if given == "none" else "relu"
@@ -204,34 +210,19 @@ class _Reader:
         if set(given) == {"codes", "step"}:
             return _codes(name, given)
         _expect(set(given) == {"scheme", "options"}, f"{name}: unknown kind of activation")
-        return self.function(name, given, state, channels)
+        _check_scheme(name, given, FUNCTIONS)
+        scalars = {key: self.tensor(f"{state}.activation.{key}", "F32", [])
+                   for key in KEPT.get(given["scheme"], ())}  # fmt: skip
+        return Function(given["scheme"], given["options"], scalars)
 
-    def function(
-        self, name: str, given: dict[str, Any], state: str | None, channels: int
-    ) -> SchemeFunction:
-        """What a scheme has in the place of an activation, with what it keeps."""
-        import torch
-
-        from bnnlab.nn.activation import Activation
-
-        scheme = _scheme(name, given)
-        if state is None:
-            return SchemeFunction(scheme)
-        module = Activation(scheme, channels).eval()
-        for kept, tensor in module.state_dict().items():
-            array = self.tensor(f"{state}.activation.{kept}", "F32", list(tensor.shape))
-            with torch.no_grad():
-                tensor.copy_(torch.from_numpy(array))
-        return SchemeFunction(scheme, module)
-
-    def after(self, name: str, known: Any, outputs: int, flat: bool) -> Thresholds | Affine:
+    def after(self, name: str, known: Any, outputs: int) -> Thresholds | Affine:
         """What becomes of a layer's sums."""
         if isinstance(known, Codes):
             return self.thresholds(name, known, outputs)
         scale, shift = (
             self.tensor(f"{name}.{key}", "F32", [outputs], [1]) for key in ("scale", "shift")
         )
-        return Affine(scale, shift, known, flat)
+        return Affine(scale, shift, known)
 
     def thresholds(self, name: str, codes: Codes, outputs: int) -> Thresholds:
         """The thresholds of a layer's neurons."""
@@ -241,7 +232,14 @@ class _Reader:
         return Thresholds(levels, flip, codes)
 
     def product(
-        self, name: str, given: Any, outputs: int, window: Window, codes: Codes | None, flat: bool
+        self,
+        name: str,
+        given: Any,
+        outputs: int,
+        window: Window,
+        codes: Codes | None,
+        flat: bool,
+        first: bool = False,
     ) -> Product:
         """A layer's weights, without a bias."""
         levels = _levels(name, given)
@@ -250,10 +248,26 @@ class _Reader:
             if not flat:
                 size = [outputs, window.channels, *window.kernel]
             return FloatProduct(self.tensor(f"{name}.weights", "F32", size), None, window, codes)
-        return SignProduct(self.planes(name, levels, outputs, window.inputs), levels, window, codes)
+        planes = self.planes(name, levels, outputs, window.inputs)
+        return SignProduct(planes, levels, window, codes, first)
+
+    def factored(
+        self, name: str, layer: dict[str, Any], outputs: int, window: Window, codes: Codes | None
+    ) -> FactoredProduct:
+        """A layer's weights where a scheme scales the sums position by position."""
+        given, levels = layer["factor"], _levels(name, layer["weights"])
+        fits = isinstance(given, dict) and set(given) == {"scheme", "options", "fed"}
+        fits = fits and given["fed"] in (None, "activation", "input")
+        if not fits or codes is not None or levels is None:
+            _refuse(f"{name}: factor")
+        _check_scheme(name, given, FACTORS)
+        planes = self.planes(name, levels, outputs, window.inputs)
+        signs = SignProduct(planes, levels, window, Codes(SIGNS, 1.0))
+        _expect(signs.bound is not None, f"{name}: its sums are too large")
+        return FactoredProduct(signs, given["scheme"], given["options"], given["fed"])
 
     def layer(
-        self, layer: dict[str, Any], place: tuple[int, ...], codes: Codes | None
+        self, layer: dict[str, Any], place: tuple[int, ...], codes: Codes | None, first: bool
     ) -> PackedLayer:
         """A dense or convolutional layer."""
         name, flat = layer["name"], layer["kind"] == "linear"
@@ -279,18 +293,17 @@ class _Reader:
             pool_last = layer["pool_last"]
             _expect(pool is not None or not pool_last, f"{name}: pool_last")
         _expect(window.inputs <= MAX_WIDTH, f"{name}: its weights are too many")
-        product = self.product(name, layer["weights"], outputs, window, codes, flat)
-        if layer["factor"] is not None:
-            product = _factored(name, layer["factor"], product, codes, flat)
+        if layer["factor"] is None:
+            product = self.product(name, layer["weights"], outputs, window, codes, flat, first)
+        else:
+            product = self.factored(name, layer, outputs, window, codes)
         bias = layer["bias"]
         floats = isinstance(product, FloatProduct)
         _expect(type(bias) is bool and (floats or not bias), f"{name}: bias")
         if isinstance(product, FloatProduct) and bias:
             product.bias = self.tensor(f"{name}.bias", "F32", [outputs])
-        known = self.known(name, layer["activation"], name, outputs)
-        packed = PackedLayer(
-            name, layer["kind"], product, self.after(name, known, outputs, flat), pool, pool_last
-        )
+        after = self.after(name, self.known(name, layer["activation"], name), outputs)
+        packed = PackedLayer(name, layer["kind"], product, after, pool, pool_last)
         _expect(flat or math.prod(packed.shape) <= MAX_WIDTH, f"{name}: its outputs are too many")
         return packed
 
@@ -315,33 +328,21 @@ class _Reader:
         )
         state = f"{name}.recurrent"
         _expect(layer["activation"] != "relu", f"{name}: unknown kind of activation")
-        known = self.known(name, layer["activation"], state, hidden)
+        known = self.known(name, layer["activation"], state)
         cell = self.thresholds(state, known, hidden) if isinstance(known, Codes) else known
         return PackedLSTM(name, given, recurrent, scales, cell)
 
 
-def _factored(
-    name: str, given: Any, product: Product, codes: Codes | None, flat: bool
-) -> FactoredProduct:
-    fits = isinstance(given, dict) and set(given) == {"scheme", "options", "fed"}
-    fits = fits and given["fed"] in (None, "activation", "input")
-    if not fits or codes is not None or not isinstance(product, SignProduct):
-        _refuse(f"{name}: factor")
-    return FactoredProduct(product, _scheme(name, given), given["fed"], flat)
-
-
-def _scheme(name: str, given: dict[str, Any]) -> Any:
-    from bnnlab import schemes
-
+def _check_scheme(name: str, given: dict[str, Any], known: Any) -> None:
+    """Whether a scheme is described by its name and plain options, and is one that is known."""
     key, options = given["scheme"], given["options"]
     _expect(
         isinstance(key, str) and isinstance(options, dict) and "name" not in options,
         f"{name}: no scheme is named properly",
     )
-    try:
-        return schemes.get(key, **options)
-    except (ValueError, TypeError) as error:
-        raise Damaged(f"{name}: {error}") from error
+    _expect(key in known, f"{name}: no scheme is called {key!r} that packed networks need to know")
+    plain = all(isinstance(value, str | int | float | None) for value in options.values())
+    _expect(plain, f"{name}: an option of {key} that is no plain value")
 
 
 def _codes(name: str, given: dict[str, Any]) -> Codes:

@@ -56,26 +56,6 @@ class Window:
         high, wide = (max(0, (n + 2 * p - k) // s + 1) for n, k, s, p in sizes)
         return high, wide
 
-    def rows(self, x: np.ndarray) -> np.ndarray:
-        """What the window sees, padded with zeros.
-
-        Args:
-            x: (..., samples, height, width, n).
-
-        Returns:
-            (..., samples * places, taps * n), contiguous.
-        """
-        lead, size = x.shape[:-4], self.taps * x.shape[-1]
-        if self.dense:
-            return np.ascontiguousarray(x).reshape(*lead, x.shape[-4], size)
-        if self.padding != (0, 0):
-            py, px = self.padding
-            x = np.pad(x, [(0, 0)] * (x.ndim - 3) + [(py, py), (px, px), (0, 0)])
-        seen = np.lib.stride_tricks.sliding_window_view(x, self.kernel, (-3, -2))
-        seen = seen[..., :: self.stride[0], :: self.stride[1], :, :, :]
-        x = np.moveaxis(seen, -3, -1)
-        return np.ascontiguousarray(x).reshape(*lead, -1, size)
-
     @cached_property
     def _inside(self) -> list[np.ndarray]:
         """For each direction, bool (places, kernel): whether a tap lies on the image."""
@@ -111,15 +91,3 @@ class Window:
         (down, across), _ = self.borders
         taps = taps.reshape(-1, *self.kernel)
         return np.einsum("yk,xl,okl->yxo", down.astype(np.int64), across.astype(np.int64), taps)
-
-    def spread(self, values: np.ndarray) -> np.ndarray:
-        """From each way of lying to each place: (ways, ways, n) -> (down, across, n)."""
-        _, (down, across) = self.borders
-        return values[down[:, None], across]
-
-
-def max_pool(x: np.ndarray, size: Pair) -> np.ndarray:
-    """The largest of size[0] x size[1] pixels, (samples, height, width, n); rests are cut off."""
-    high, wide = x.shape[1] // size[0], x.shape[2] // size[1]
-    x = x[:, : high * size[0], : wide * size[1]]
-    return x.reshape(len(x), high, size[0], wide, size[1], -1).max((2, 4))

@@ -740,7 +740,7 @@ static int run_samples(const struct run *run, const void *x, size_t samples, flo
         const int last = i + 1 == count, pooled = layer->kind == BNNLAB_SUMS && layer->pool_last;
         unsigned char *other = run->images[!at], *into = pooled ? run->images[at] : other;
         struct image to = last ? outputs_of(layer, is.high, is.wide, rows, into)
-                               : image_of(layer + 1, layer->taken.planes, rows, into);
+                               : image_of(layer + 1, layer[1].given.planes, rows, into);
         if (last && !pooled && !to.planes && (to.channels == 1 || to.high * to.wide == 1))
             to.reals = out;
         const struct image whole = pooled ? outputs_of(layer, is.down, is.across, rows, other) : to;

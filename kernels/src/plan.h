@@ -141,8 +141,8 @@ static struct image outputs_of(const struct bnnlab_layer *layer, size_t high, si
     const size_t channels = layer->kind == BNNLAB_LSTM   ? layer->outputs / 4
                             : layer->kind == BNNLAB_SUMS ? layer->outputs
                                                          : layer->channels;
-    struct image image = {channels, high, wide, layer->taken.planes, 0, 0, BNNLAB_WORDS(channels), 0, at,
-                          at};
+    const size_t planes = layer->kind == BNNLAB_LSTM ? 0 : layer->taken.planes;
+    struct image image = {channels, high, wide, planes, 0, 0, BNNLAB_WORDS(channels), 0, at, at};
     image.plane = times(times(rows, image.words), times(high, wide));
     return image;
 }

@@ -209,9 +209,9 @@ PERCEPTRON = {
         layer("activation", {"scheme": "../lab", "options": {}}),
         "hidden1: no scheme is called",
     ),
-    "an option nobody knows": (
-        layer("activation", {"scheme": "lab", "options": {"run": "rm"}}),
-        "hidden1: scheme 'lab' has no option 'run'",
+    "an option that is a list": (
+        layer("activation", {"scheme": "bitnet", "options": {"run": ["rm"]}}),
+        "hidden1: an option of bitnet that is no plain value",
     ),
     "an option twice": (
         layer("activation", {"scheme": "lab", "options": {"name": "bnn"}}),

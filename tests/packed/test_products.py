@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 import bnnlab
 from bnnlab import nn
 from bnnlab.nn.networks.feedforward import Block, Feedforward, Stage
+from bnnlab.packed import NotPackable, PackedModel
+from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.levels import SIGNS, TERNARY, Codes, Levels
 from bnnlab.packed.lstm import SignColumns
-from bnnlab.packed.packing import pack_codes, unpack_codes
-from bnnlab.packed.products import SignProduct
-from bnnlab.packed.window import Window, max_pool
+from bnnlab.packed.packing import keys, pack_codes, unpack_codes
+from bnnlab.packed.products import FloatProduct, SignProduct
+from bnnlab.packed.stages import Affine, Entry
+from bnnlab.packed.window import Window
 from bnnlab.schemes.base import Quantized, Scheme
 from bnnlab.schemes.estimators import Estimator, identity, sign
 
@@ -62,7 +65,7 @@ def convolved(x, weights, window):
     return sums.permute(0, 2, 3, 1).numpy()
 
 
-def product_of(rng, table, window, codes, outputs):
+def product_of(rng, table, window, codes, outputs, first=False):
     """A product of random weights, and these, (outputs, channels, height, width)."""
     patterns = rng.integers(0, len(table), (outputs, window.inputs)).astype(np.uint8)
     if table == TERNARY:
@@ -70,20 +73,30 @@ def product_of(rng, table, window, codes, outputs):
     levels = Levels(table)
     planes = pack_codes(patterns, levels.bits)
     rows = np.array(table)[patterns].reshape(outputs, *window.kernel, window.channels)
-    return SignProduct(planes, levels, window, codes), planes, rows.transpose(0, 3, 1, 2)
+    product = SignProduct(planes, levels, window, codes, first)
+    return product, planes, rows.transpose(0, 3, 1, 2)
+
+
+def alone(product, window, codes=None):
+    """A network of one product: float32 images to its sums. Codes are asked for by their place."""
+    entry = Entry(window.channels)
+    if codes is not None:
+        places = np.arange(len(codes.codes) - 1, dtype=np.float32) + np.float32(0.5)
+        entry = Entry(window.channels, codes, keys(places))
+    layer = PackedLayer("sums", "conv", product, Affine(np.ones(1, "f4"), np.zeros(1, "f4")))
+    return PackedModel([layer], (window.channels, window.height, window.width), entry)
 
 
 @CASES
-@given(windows(), CODES, TABLES, st.integers(1, 40), st.integers(0, 3), st.integers(0, 2**32 - 1))
+@given(windows(), CODES, TABLES, st.integers(1, 80), st.integers(0, 3), st.integers(0, 2**32 - 1))
 def test_sums_of_codes_are_exact(window, codes, table, outputs, samples, seed):
     rng = np.random.default_rng(seed)
     product, planes, weights = product_of(rng, table, window, Codes(codes, 1.0), outputs)
-    index = rng.integers(0, len(codes), (samples, window.height, window.width, window.channels))
-    bits = pack_codes(index, (len(codes) - 1).bit_length())
-    given = Codes(codes, 1.0).from_indices(bits, window.channels)
-    sums = product(given)
-    assert sums.dtype == np.int32
-    assert np.array_equal(sums, convolved(np.array(codes)[index], weights, window))
+    index = rng.integers(0, len(codes), (samples, window.channels, window.height, window.width))
+    sums = alone(product, window, Codes(codes, 1.0)).hidden(index.astype(np.float32))["sums"]
+    given = np.array(codes)[index].transpose(0, 2, 3, 1)
+    expected = convolved(given, weights, window).transpose(0, 3, 1, 2)
+    assert np.array_equal(sums, expected.astype(np.float32))
     stored = product.arrays()
     again = np.stack([stored[key] for key in ("signs", "mask") if key in stored] or stored["codes"])
     levels = np.array(table)
@@ -94,14 +107,59 @@ def test_sums_of_codes_are_exact(window, codes, table, outputs, samples, seed):
 
 
 @CASES
-@given(windows(), TABLES, st.integers(1, 40), st.integers(0, 2**32 - 1))
+@given(windows(), TABLES, st.integers(1, 80), st.integers(0, 2**32 - 1))
 def test_sums_of_real_inputs_agree_up_to_rounding(window, table, outputs, seed):
     rng = np.random.default_rng(seed)
     product, _, weights = product_of(rng, table, window, None, outputs)
     x = rng.normal(size=(2, window.height, window.width, window.channels)).astype(np.float32)
-    expected = convolved(x, weights, window)
+    expected = convolved(x, weights, window).transpose(0, 3, 1, 2)
     limit = 1e-6 * np.abs(table).max() * max(1.0, window.inputs**0.5)
-    np.testing.assert_allclose(product(x), expected, rtol=1e-5, atol=8 * limit)
+    images = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    sums = alone(product, window).hidden(images)["sums"]
+    np.testing.assert_allclose(sums, expected, rtol=1e-5, atol=8 * limit)
+
+
+@CASES
+@given(
+    windows(),
+    TABLES,
+    st.integers(1, 80),
+    st.integers(-300, 0),
+    st.integers(0, 4),
+    st.integers(0, 2**32 - 1),
+)
+def test_sums_of_numbers_on_a_grid_are_those_of_the_numbers(
+    window, table, outputs, low, shift, seed
+):
+    """First layers multiply them as bytes; at the border there are zeros, which are on no grid."""
+    rng = np.random.default_rng(seed)
+    product, _, weights = product_of(rng, table, window, None, outputs, first=True)
+    assert product.totals is not None
+    shape = (2, window.height, window.width, window.channels)
+    x = ((low + rng.integers(0, 256, shape) * 2**shift) / 256).astype(np.float32)
+    expected = convolved(x, weights, window).transpose(0, 3, 1, 2)
+    images = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    sums = alone(product, window).hidden(images)["sums"]
+    if np.abs(x).max() * 256 * sum(Levels(table).factors) * window.inputs < 2**24:
+        assert np.array_equal(sums, expected.astype(np.float32))
+    else:
+        scale = float(np.abs(expected).max()) + 1
+        np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-5 * scale)
+
+
+@CASES
+@given(windows(), st.integers(1, 80), st.integers(0, 2**32 - 1))
+def test_sums_of_real_weights_agree_up_to_rounding(window, outputs, seed):
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(outputs, window.channels, *window.kernel)).astype(np.float32)
+    bias = rng.normal(size=outputs).astype(np.float32)
+    product = FloatProduct(weights, bias, window)
+    x = rng.normal(size=(2, window.channels, window.height, window.width)).astype(np.float32)
+    expected = convolved(x.transpose(0, 2, 3, 1), weights, window) + bias
+    sums = alone(product, window).hidden(x)["sums"]
+    limit = 1e-6 * max(1.0, window.inputs**0.5)
+    np.testing.assert_allclose(sums, expected.transpose(0, 3, 1, 2), rtol=1e-5, atol=8 * limit)
+    assert np.array_equal(product.arrays()["weights"], weights)
 
 
 @CASES
@@ -123,33 +181,16 @@ def test_bits_have_the_planes_that_they_must():
 
 
 @CASES
-@given(CODES, st.integers(1, 70), st.integers(0, 2**32 - 1))
-def test_codes_there_and_back(codes, k, seed):
-    rng, step = np.random.default_rng(seed), 1 / 3
-    index = rng.integers(0, len(codes), (2, 3, k))
-    known = Codes(codes, step)
-    planes = known.from_indices(pack_codes(index, (len(codes) - 1).bit_length()), k)
-    assert len(planes) == known.planes
-    assert np.array_equal(known.values(planes, k), (np.array(codes)[index] * step).astype("f4"))
-
-
-@CASES
 @given(TABLES, st.integers(1, 70), st.integers(1, 20), st.integers(0, 2**32 - 1))
-def test_symbols_take_columns(table, symbols, outputs, seed):
+def test_columns_are_kept_as_they_were(table, symbols, outputs, seed):
     rng = np.random.default_rng(seed)
     patterns = rng.integers(0, len(table), (outputs, symbols)).astype(np.uint8)
-    columns = SignColumns(pack_codes(patterns, Levels(table).bits), Levels(table), symbols)
-    x = rng.integers(0, symbols, 9)
-    assert np.array_equal(columns(x), np.array(table, np.float32)[patterns[:, x].T])
-
-
-@CASES
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(1, 3))
-def test_pooling_is_pytorch_s(height, width, down, across):
-    down, across = min(down, height), min(across, width)
-    x = np.random.default_rng(0).integers(-50, 50, (2, height, width, 3))
-    expected = F.max_pool2d(torch.tensor(x).double().permute(0, 3, 1, 2), (down, across))
-    assert np.array_equal(max_pool(x, (down, across)), expected.permute(0, 2, 3, 1).numpy())
+    planes = pack_codes(patterns, Levels(table).bits)
+    columns = SignColumns(planes, Levels(table), symbols)
+    kept = columns.arrays()
+    again = np.stack([kept[key] for key in ("signs", "mask") if key in kept] or kept["codes"])
+    assert np.array_equal(again, planes)
+    assert np.array_equal(unpack_codes(columns.columns, outputs), patterns.T)
 
 
 class Grid(Estimator):
@@ -291,11 +332,18 @@ class Halved(Toy):
         return x / 2 - x.mean(1, keepdim=True)
 
 
-@pytest.mark.parametrize("kind", [nn.MLP, nn.LeNet])
-def test_what_a_scheme_makes_of_its_inputs_is_made(kind):
-    shape = (2, 8, 8)
-    model = kind(shape, 4, scheme=Halved((-1, 0, 1)), batch_norm="off").eval()
-    x = torch.randn(20, 128)
-    with torch.no_grad():
-        expected = model(x)
-    torch.testing.assert_close(bnnlab.pack(model)(x), expected, rtol=1e-5, atol=1e-5)
+class Bent(Toy):
+    """Has a real activation of its own."""
+
+    def activation(self, x, module=None):
+        return x.sin()
+
+
+def test_functions_that_the_kernels_do_not_know_are_refused():
+    def refused(scheme, why):
+        model = nn.MLP((2, 8, 8), 4, scheme=scheme, batch_norm="off")
+        with pytest.raises(NotPackable, match=why):
+            bnnlab.pack(model)
+
+    refused(Halved((-1, 0, 1)), "toy makes real numbers of its inputs with a function of its own")
+    refused(Bent((-1, 0, 1)), "hidden1: toy has an activation of its own")
