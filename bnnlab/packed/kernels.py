@@ -6,8 +6,8 @@ the layouts and the formulas. Without the compiled module everything here can st
 `available()` is False.
 
 The instruction set is the best of this processor, or the one the environment variable `BNNLAB_ISA`
-names ("scalar", "avx2", "avx512", or "avx512_carry", which counts bits in another way and is the
-best on Intel), or the one a call names.
+names ("scalar", "avx2", "avx512"; "avx512_carry", which counts bits in the way that suits Intel;
+"amx", which adds to that AMX for bytes and real numbers), or the one a call names.
 """
 
 import os
@@ -264,7 +264,10 @@ def bytes_matmul(codes: Any, panels: Any, n: int, *, isa: str | None = None) -> 
 def sign_matmul(x: Any, panels: Any, n: int, *, isa: str | None = None) -> np.ndarray:
     """Real inputs times signs: x float32 (m, k), panels of n rows of k signs -> float32 (m, n).
 
-    The order of summation is the same on every instruction set and for every m.
+    In fixed point: inputs are rounded to 2**-28 of the power of two at or below the largest
+    magnitude of their row, which no float32 within a factor of 32 of it notices; their sum is exact
+    and rounded once. So every instruction set gives the same bits, and a row's result does not
+    depend on the other rows.
 
     Raises:
         ValueError: there is a NaN in x.

@@ -34,11 +34,13 @@ enum bnnlab_isa {
     BNNLAB_BEST = 0,
     BNNLAB_SCALAR = 1,          /* plain C, built without vectorization: the oracle of the others */
     BNNLAB_AVX2 = 2,            /* AVX2 + FMA */
-    BNNLAB_AVX512 = 3,          /* AVX-512 F, BW, DQ, VL, VNNI and VPOPCNTDQ */
+    BNNLAB_AVX512 = 3,          /* AVX-512 F, BW, DQ, VL, VBMI, VNNI and VPOPCNTDQ */
     BNNLAB_AVX512_CARRY = 4,    /* the same, adding bits carry-save before it counts them */
+    BNNLAB_AMX = 5,             /* that, and AMX-INT8 for bytes and real inputs of several rows */
 };
 
-/* The instruction set a call with `isa` would use, or 0 when there is none such. */
+/* The instruction set a call with `isa` would use, or 0 when there is none such. The first call asks
+ * the system for AMX, where the processor has it: for the whole process, once. */
 int bnnlab_resolve_isa(int isa);
 
 /* x [rows, k] -> bits [rows, words]: bit 1 where x >= 0 (so also for -0.0). NaN is refused. */
@@ -74,10 +76,14 @@ int bnnlab_bytes_matmul(int isa, const uint8_t *codes, size_t codes_length,
                         const uint32_t *panels, size_t panels_length,
                         size_t m, size_t n, size_t k, int32_t *out, size_t out_length);
 
-/* out[i, j] = sum over k of x[i, k] * b[j, k] with b +-1, in float32. Four inputs are summed as
- * (x0 + x1) + (x2 + x3), their sums in ascending order over blocks of 256 inputs, and the sums of
- * blocks in ascending order, by every instruction set alike, so that all of them give the same bits
- * and a row's result does not depend on m. NaN is refused. */
+/* out[i, j] = sum over k of x[i, k] * b[j, k] with b +-1, in fixed point: with 2**e the power of two at
+ * or below the largest magnitude of a row (or 2**-126), its inputs are rounded to multiples of
+ * 2**(e - 28), their sum is exact, and that is rounded to float32. So the result is off by at most
+ * 2**-24 of itself and k 2**(e - 29), where float32 sums may be off by k 2**-24 times the sum of all
+ * magnitudes; inputs of at least 2**(e - 5), and all on a grid of 2**(e - 28), count exactly. Every
+ * instruction set gives the same bits, and a row's result does not depend on the other rows. A row
+ * with an infinity gives infinities, or NaN where those of both signs meet. NaN is refused.
+ * 255 k < 2**31. */
 int bnnlab_sign_matmul(int isa, const float *x, size_t x_length,
                        const uint32_t *panels, size_t panels_length,
                        size_t m, size_t n, size_t k, float *out, size_t out_length);

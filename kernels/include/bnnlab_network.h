@@ -6,7 +6,7 @@
  * low + gap * b with b in binary. Features without a place are the channels of one pixel, and a dense
  * layer is a window as large as the image.
  *
- * Sums over signs and codes are integers and exact. Real sums are float32: of signs in the order that
+ * Sums over signs and codes are integers and exact. Real sums are float32: of signs as
  * bnnlab_sign_matmul promises, of real weights in ascending order. A sample's result depends neither
  * on the other samples nor on threads.
  */

@@ -4,6 +4,7 @@
  * and is gathered in bytes for 31 words at a time, the most that cannot overflow (31 * 8 = 248).
  */
 #define REAL_BYTES 32
+#include "fixed.h"
 #include "real.h"
 
 #include <immintrin.h>
@@ -238,57 +239,102 @@ static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m
         }
 }
 
-/* For every four inputs the eight sums that the signs of the first three can make with +x3: sum s
- * has +x_e where bit e of s is 1. Those with -x3 are these, negated. */
-ALWAYS_INLINE void make_tables(const float *x, size_t rows, size_t k, size_t inputs, __m256 *tables)
+/* The tables of `inputs` inputs, as fixed.h has them; `scale` is the row's. */
+static void make_tables(const float *x, size_t inputs, float scale, uint8_t *tables)
 {
-    const __m256 s0 = _mm256_setr_ps(-1, 1, -1, 1, -1, 1, -1, 1);
-    const __m256 s1 = _mm256_setr_ps(-1, -1, 1, 1, -1, -1, 1, 1);
-    const __m256 s2 = _mm256_setr_ps(-1, -1, -1, -1, 1, 1, 1, 1);
-    for (size_t r = 0; r < rows; r++)
-        for (size_t j = 0; j < inputs; j += 4) {
-            float v[4] = {0};
-            for (size_t e = 0; e < smaller(inputs - j, 4); e++)
-                v[e] = x[r * k + j + e];
-            tables[j / 4 * rows + r] = _mm256_add_ps(
-                _mm256_fmadd_ps(_mm256_set1_ps(v[0]), s0, _mm256_mul_ps(_mm256_set1_ps(v[1]), s1)),
-                _mm256_fmadd_ps(_mm256_set1_ps(v[2]), s2, _mm256_set1_ps(v[3])));
+    const __m256 first = _mm256_set1_ps(scale), second = _mm256_set1_ps(0x1p27f);
+    const __m256i sign0 = _mm256_setr_epi32(-1, 1, -1, 1, -1, 1, -1, 1);
+    const __m256i sign1 = _mm256_setr_epi32(-1, -1, 1, 1, -1, -1, 1, 1);
+    const __m256i sign2 = _mm256_setr_epi32(-1, -1, -1, -1, 1, 1, 1, 1);
+    const __m256i bias = _mm256_set1_epi32((int)0x80000000u);
+    const __m256i by_digit = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+                                              0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m256i together = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    for (size_t j = 0; j < inputs; j += 32, tables += TABLE_BYTES) {
+        int32_t q[32] = {0};
+        for (size_t e = 0; e < 32 && j + e < inputs; e += 8) {
+            const __m256 v = _mm256_maskload_ps(x + j + e, lane_mask(loaded(inputs - j - e)));
+            const __m256i r = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_mul_ps(v, first), second));
+            _mm256_storeu_si256((__m256i *)(q + e), r);
         }
+        for (size_t nibble = 0; nibble < 8; nibble++) {
+            const int32_t *of = q + nibble * 4;
+            __m256i sum = _mm256_add_epi32(bias, _mm256_sign_epi32(_mm256_set1_epi32(of[0]), sign0));
+            sum = _mm256_add_epi32(sum, _mm256_sign_epi32(_mm256_set1_epi32(of[1]), sign1));
+            sum = _mm256_add_epi32(sum, _mm256_sign_epi32(_mm256_set1_epi32(of[2]), sign2));
+            const __m256i last = _mm256_set1_epi32(of[3]);
+            const __m256i down = _mm256_shuffle_epi8(_mm256_sub_epi32(sum, last), by_digit);
+            const __m256i up = _mm256_shuffle_epi8(_mm256_add_epi32(sum, last), by_digit);
+            UNROLL for (size_t d = 0; d < 4; d += 2) {
+                const __m256i two = _mm256_permutevar8x32_epi32(
+                    d ? _mm256_unpackhi_epi32(down, up) : _mm256_unpacklo_epi32(down, up), together);
+                uint8_t *to = tables + TABLE_AT(nibble % 2, d, nibble / 2);
+                _mm_store_si128((__m128i *)to, _mm256_castsi256_si128(two));
+                _mm_store_si128((__m128i *)(to + 64), _mm256_extracti128_si256(two, 1));
+            }
+        }
+    }
 }
 
-ALWAYS_INLINE void sign_tile(const size_t rows, const __m256 *tables, const uint32_t *panel,
-                             size_t inputs, int first, size_t n, size_t out_step, float *out)
+/* Bytes 0 and 1, or 2 and 3, of the words of a panel: each in 128 bits, outputs in the order 0 .. 3,
+ * 8 .. 11, 4 .. 7, 12 .. 15. */
+ALWAYS_INLINE __m256i bytes_of(const size_t pair, const uint32_t *panel)
 {
-    const __m256i sign_bit = _mm256_set1_epi32((int)0x80000000u);
-    __m256 sum[TILE_ROWS][2];
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < 2; c++)
-            sum[r][c] = _mm256_setzero_ps();
-    for (size_t j = 0; j < inputs; j += 32) {
-        const __m256i *b = (const __m256i *)(panel + j / 32 * BNNLAB_LANES);
-        for (size_t e = j; e < smaller(inputs, j + 32); e += 4, tables += rows)
-            UNROLL for (size_t c = 0; c < 2; c++) {
-                const __m256i right = _mm256_srl_epi32(_mm256_loadu_si256(b + c),
-                                                       _mm_cvtsi32_si128((int)(e - j)));
-                /* Without bit 3 the sum is the opposite one's, negated. */
-                const __m256i down =
-                    _mm256_andnot_si256(_mm256_slli_epi32(right, 28), sign_bit);
-                const __m256i index = _mm256_xor_si256(right, _mm256_srai_epi32(down, 31));
-                UNROLL for (size_t r = 0; r < rows; r++) {
-                    const __m256 v = _mm256_permutevar8x32_ps(tables[r], index);
-                    sum[r][c] = _mm256_add_ps(sum[r][c],
-                                              _mm256_xor_ps(v, _mm256_castsi256_ps(down)));
+    const __m256i by_byte = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+                                             0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m256i *b = (const __m256i *)panel;
+    const __m256i low = _mm256_shuffle_epi8(_mm256_loadu_si256(b), by_byte);
+    const __m256i high = _mm256_shuffle_epi8(_mm256_loadu_si256(b + 1), by_byte);
+    return _mm256_permute4x64_epi64(
+        pair ? _mm256_unpackhi_epi32(low, high) : _mm256_unpacklo_epi32(low, high), 0xD8);
+}
+
+/* Adds the sums of `words` words, at most 64, to those of a panel's outputs, or begins them. Bytes are
+ * added in 16 bits: pairs of them as they lie, and the upper ones alone. */
+static void sign_tile(const uint8_t *tables, const uint32_t *panel, size_t words, int first,
+                      double *sums)
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    __m256i pairs[4], upper[4];
+    UNROLL for (size_t d = 0; d < 4; d++)
+        pairs[d] = upper[d] = _mm256_setzero_si256();
+    for (size_t w = 0; w < words; w++, tables += TABLE_BYTES, panel += BNNLAB_LANES)
+        UNROLL for (size_t pair = 0; pair < 2; pair++) {
+            const __m256i b = bytes_of(pair, panel);
+            UNROLL for (size_t half = 0; half < 2; half++) {
+                const __m256i index =
+                    _mm256_and_si256(half ? _mm256_srli_epi16(b, 4) : b, nibble);
+                UNROLL for (size_t d = 0; d < 4; d++) {
+                    const __m256i table =
+                        _mm256_load_si256((const __m256i *)(tables + TABLE_AT(half, d, pair * 2)));
+                    const __m256i found = _mm256_shuffle_epi8(table, index);
+                    pairs[d] = _mm256_add_epi16(pairs[d], found);
+                    upper[d] = _mm256_add_epi16(upper[d], _mm256_srli_epi16(found, 8));
                 }
             }
+        }
+    /* Of each digit the sums of outputs 0 .. 3 and 8 .. 11, and of 4 .. 7 and 12 .. 15. */
+    __m256i sum[4][2];
+    UNROLL for (size_t d = 0; d < 4; d++) {
+        const __m256i lower = _mm256_sub_epi16(pairs[d], _mm256_slli_epi16(upper[d], 8));
+        const __m256i left = _mm256_unpacklo_epi16(lower, upper[d]);
+        const __m256i right = _mm256_unpackhi_epi16(lower, upper[d]);
+        sum[d][0] = _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(left)),
+                                     _mm256_cvtepu16_epi32(_mm256_extracti128_si256(left, 1)));
+        sum[d][1] = _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(right)),
+                                     _mm256_cvtepu16_epi32(_mm256_extracti128_si256(right, 1)));
     }
+    const __m256d bias = _mm256_set1_pd(-0x1p31 * 8 * (double)words);
     UNROLL for (size_t c = 0; c < 2; c++) {
-        if (c * 8 >= n)
-            continue;
-        const __m256i lanes = lane_mask(n - c * 8);
-        UNROLL for (size_t r = 0; r < rows; r++) {
-            float *to = out + r * out_step + c * 8;
-            const __m256 before = first ? _mm256_setzero_ps() : _mm256_maskload_ps(to, lanes);
-            _mm256_maskstore_ps(to, lanes, _mm256_add_ps(before, sum[r][c]));
+        const __m256i high = _mm256_add_epi32(_mm256_slli_epi32(sum[3][c], 8), sum[2][c]);
+        const __m256i low = _mm256_add_epi32(_mm256_slli_epi32(sum[1][c], 8), sum[0][c]);
+        UNROLL for (size_t h = 0; h < 2; h++) {
+            const __m128i top = h ? _mm256_extracti128_si256(high, 1) : _mm256_castsi256_si128(high);
+            const __m128i end = h ? _mm256_extracti128_si256(low, 1) : _mm256_castsi256_si128(low);
+            double *to = sums + c * 4 + h * 8;
+            const __m256d all = _mm256_fmadd_pd(_mm256_cvtepi32_pd(top), _mm256_set1_pd(0x1p16),
+                                                _mm256_add_pd(_mm256_cvtepi32_pd(end), bias));
+            _mm256_store_pd(to, first ? all : _mm256_add_pd(_mm256_load_pd(to), all));
         }
     }
 }
@@ -296,19 +342,26 @@ ALWAYS_INLINE void sign_tile(const size_t rows, const __m256 *tables, const uint
 static void sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                          float *out)
 {
-    const size_t words = BNNLAB_WORDS(k), step = BNNLAB_BLOCK_WORDS * 32;
-    __m256 tables[TILE_ROWS * BNNLAB_BLOCK_WORDS * 8];
-    for (size_t i = 0, rows; i < m; i += rows) {
-        rows = tile_rows(m - i, TILE_ROWS);
-        for (size_t at = 0; at < k || at == 0; at += step) {
-            const size_t inputs = smaller(k - at, step);
-            make_tables(x + i * k + at, rows, k, inputs, tables);
-            for (size_t j = 0; j < n; j += BNNLAB_LANES) {
-                const uint32_t *panel = panels + j * words + at / 32 * BNNLAB_LANES;
-                WITH_ROWS(rows, sign_tile, tables, panel, inputs, at == 0, n - j, n,
-                          out + i * n + j);
+    const size_t words = BNNLAB_WORDS(k);
+    _Alignas(32) uint8_t tables[TABLE_INPUTS / 32 * TABLE_BYTES];
+    _Alignas(32) double sums[TABLE_OUTPUTS];
+    for (size_t i = 0; i < m; i++, x += k, out += n) {
+        const int exponent = row_exponent(x, k);
+        const double unit = row_unit(exponent);
+        for (size_t j = 0; j < n; j += TABLE_OUTPUTS) {
+            const size_t outputs = smaller(n - j, TABLE_OUTPUTS);
+            for (size_t from = 0; from < k || from == 0; from += TABLE_INPUTS) {
+                const size_t inputs = smaller(k - from, TABLE_INPUTS);
+                make_tables(x + from, inputs, row_scale(exponent), tables);
+                for (size_t c = 0; c < outputs; c += BNNLAB_LANES)
+                    sign_tile(tables, panels + (j + c) * words + from / 32 * BNNLAB_LANES,
+                              BNNLAB_WORDS(inputs), from == 0, sums + c);
             }
+            for (size_t c = 0; c < outputs; c++)
+                out[j + c] = (float)(sums[c] * unit);
         }
+        if (exponent == 128)
+            infinite_row(x, panels, n, k, out);
     }
 }
 

@@ -1,10 +1,11 @@
-/* AVX-512 F, BW, DQ, VL and VPOPCNTDQ.
+/* AVX-512 F, BW, DQ, VL, VBMI, VNNI and VPOPCNTDQ.
  *
  * Each step of the plain XNOR product is one xor, one vpopcntd and one vpaddd for 512 multiply-adds.
  * The other one adds two words at a time to a word of ones, carry-save, and counts the carries: five
  * instructions for 1024. Their tiles stay small enough that no compiler spills them.
  */
 #define REAL_BYTES 64
+#include "fixed.h"
 #include "real.h"
 
 #include <immintrin.h>
@@ -13,11 +14,16 @@
 #define CARRY_ROWS 4
 #define TILE_PANELS 2   /* of several rows; one row takes ROW_PANELS */
 #define ROW_PANELS 4
-#define SIGN_ROWS 4
-#define NIBBLES (BNNLAB_BLOCK_WORDS * 8)
 #define AHEAD 2048      /* words: how far a single row's weights are fetched ahead, at most */
 
 /* Calls `tile` with constant sizes, so that each combination is compiled for itself. */
+#define WITH_ROW_PANELS(count, tile, ...)                 \
+    switch (count) {                                      \
+    case 1: tile(1, __VA_ARGS__); break;                  \
+    case 2: tile(2, __VA_ARGS__); break;                  \
+    case 3: tile(3, __VA_ARGS__); break;                  \
+    default: tile(4, __VA_ARGS__); break;                 \
+    }
 #define WITH_PANELS(rows, count, tile, ...)               \
     switch (count) {                                      \
     case 1: tile(rows, 1, __VA_ARGS__); break;            \
@@ -336,88 +342,118 @@ static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m
     }
 }
 
-/* For every four inputs the 16 sums that their signs can make: sum s has +x_e where bit e of s is 1.
- * Tables of one place lie side by side, one for each of the rows. */
-ALWAYS_INLINE void make_tables(const float *x, size_t rows, size_t k, size_t inputs, __m512 *tables)
+/* The tables of `inputs` inputs, as fixed.h has them. The sums with one pattern of the last two signs
+ * lie in one register, those of one nibble in 128 bits of it, so that bytes change places only within
+ * these; `scale` is the row's. */
+static void make_tables(const float *x, size_t inputs, float scale, uint8_t *tables)
 {
-    const __m512 one = _mm512_set1_ps(1.0f), minus = _mm512_set1_ps(-1.0f);
-    const __m512 s0 = _mm512_mask_blend_ps(0xAAAA, minus, one);
-    const __m512 s1 = _mm512_mask_blend_ps(0xCCCC, minus, one);
-    const __m512 s2 = _mm512_mask_blend_ps(0xF0F0, minus, one);
-    const __m512 s3 = _mm512_mask_blend_ps(0xFF00, minus, one);
-    for (size_t r = 0; r < rows; r++)
-        for (size_t j = 0; j < inputs; j += 4) {
-            const __mmask8 there = (__mmask8)tail_mask(smaller(inputs - j, 4));
-            const __m128 v = _mm_maskz_loadu_ps(there, x + r * k + j);
-            const __m512 x0 = _mm512_broadcastss_ps(v);
-            const __m512 x1 = _mm512_broadcastss_ps(_mm_permute_ps(v, 0x55));
-            const __m512 x2 = _mm512_broadcastss_ps(_mm_permute_ps(v, 0xAA));
-            const __m512 x3 = _mm512_broadcastss_ps(_mm_permute_ps(v, 0xFF));
-            tables[j / 4 * rows + r] =
-                _mm512_add_ps(_mm512_fmadd_ps(x0, s0, _mm512_mul_ps(x1, s1)),
-                              _mm512_fmadd_ps(x2, s2, _mm512_mul_ps(x3, s3)));
+    const __m512 first = _mm512_set1_ps(scale), second = _mm512_set1_ps(0x1p27f);
+    const __m512i bias = _mm512_set1_epi32((int)0x80000000u);
+    const __m512i by_digit = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(4));
+    for (size_t j = 0; j < inputs; j += 32, tables += TABLE_BYTES) {
+        const size_t low = smaller(inputs - j, 16), high = smaller(inputs - j - low, 16);
+        const __m512 x0 = _mm512_maskz_loadu_ps((__mmask16)tail_mask(loaded(low)), x + j);
+        const __m512 x1 = _mm512_maskz_loadu_ps((__mmask16)tail_mask(high), x + j + low);
+        const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_mul_ps(x0, first), second));
+        const __m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_mul_ps(x1, first), second));
+        UNROLL for (size_t half = 0; half < 2; half++) {
+            const __m512i q = _mm512_permutex2var_epi32(q0, half ? odd : even, q1);
+            const __m512i a = _mm512_shuffle_epi32(q, 0x00), b = _mm512_shuffle_epi32(q, 0x55);
+            const __m512i c = _mm512_shuffle_epi32(q, 0xAA), d = _mm512_shuffle_epi32(q, 0xFF);
+            const __m512i both = _mm512_add_epi32(c, d), one = _mm512_sub_epi32(c, d);
+            __m512i sum = _mm512_mask_sub_epi32(_mm512_add_epi32(bias, a), 0x5555, bias, a);
+            sum = _mm512_mask_sub_epi32(_mm512_add_epi32(sum, b), 0x3333, sum, b);
+            const __m512i s0 = _mm512_shuffle_epi8(_mm512_sub_epi32(sum, both), by_digit);
+            const __m512i s1 = _mm512_shuffle_epi8(_mm512_add_epi32(sum, one), by_digit);
+            const __m512i s2 = _mm512_shuffle_epi8(_mm512_sub_epi32(sum, one), by_digit);
+            const __m512i s3 = _mm512_shuffle_epi8(_mm512_add_epi32(sum, both), by_digit);
+            const __m512i low01 = _mm512_unpacklo_epi32(s0, s1), low23 = _mm512_unpacklo_epi32(s2, s3);
+            const __m512i top01 = _mm512_unpackhi_epi32(s0, s1), top23 = _mm512_unpackhi_epi32(s2, s3);
+            uint8_t *to = tables + TABLE_AT(half, 0, 0);
+            _mm512_store_si512(to, _mm512_unpacklo_epi64(low01, low23));
+            _mm512_store_si512(to + 64, _mm512_unpackhi_epi64(low01, low23));
+            _mm512_store_si512(to + 128, _mm512_unpacklo_epi64(top01, top23));
+            _mm512_store_si512(to + 192, _mm512_unpackhi_epi64(top01, top23));
         }
+    }
 }
 
-/* `inputs` inputs of `rows` rows against two panels. */
-ALWAYS_INLINE void sign_tile(const size_t rows, const size_t count, const __m512 *tables,
-                             const uint32_t *panels, size_t words, size_t inputs, int first,
-                             size_t n, size_t out_step, float *out)
+/* Adds the sums of `words` words to those of `count` panels' outputs, or begins them. */
+ALWAYS_INLINE void sign_tile(const size_t count, const uint8_t *tables, const uint32_t *panels,
+                             size_t panel_words, size_t words, int first, double *sums)
 {
-    __m512 total[SIGN_ROWS][ROW_PANELS];
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < count; c++)
-            total[r][c] = first ? _mm512_setzero_ps()
-                                : _mm512_maskz_loadu_ps(lanes_of(n, c),
-                                                        out + r * out_step + c * BNNLAB_LANES);
-    for (size_t block = 0; block < inputs; block += BNNLAB_BLOCK_WORDS * 32) {
-        const size_t end = smaller(inputs, block + BNNLAB_BLOCK_WORDS * 32);
-        __m512 sum[SIGN_ROWS][ROW_PANELS];
-        UNROLL for (size_t r = 0; r < rows; r++)
-            UNROLL for (size_t c = 0; c < count; c++)
-                sum[r][c] = _mm512_setzero_ps();
-        for (size_t j = block; j < end; j += 32) {
-            __m512i b[ROW_PANELS];
-            UNROLL for (size_t c = 0; c < count; c++)
-                b[c] = _mm512_loadu_si512(panels + (c * words + j / 32) * BNNLAB_LANES);
-            for (size_t e = j; e < smaller(end, j + 32); e += 4, tables += rows)
-                UNROLL for (size_t c = 0; c < count; c++) {
-                    UNROLL for (size_t r = 0; r < rows; r++)
-                        sum[r][c] =
-                            _mm512_add_ps(sum[r][c], _mm512_permutexvar_ps(b[c], tables[r]));
-                    b[c] = _mm512_srli_epi32(b[c], 4);
-                }
+    const __m512i place = _mm512_set1_epi32(0x30201000), nibble = _mm512_set1_epi32(0x0f0f0f0f);
+    const __m512i ones = _mm512_set1_epi8(1);
+    __m512i digits[ROW_PANELS][4];
+    UNROLL for (size_t c = 0; c < count; c++)
+        UNROLL for (size_t d = 0; d < 4; d++)
+            digits[c][d] = _mm512_setzero_si512();
+    for (size_t w = 0; w < words; w++, tables += TABLE_BYTES) {
+        __m512i b[ROW_PANELS];
+        UNROLL for (size_t c = 0; c < count; c++) {
+            const uint32_t *at = panels + (c * panel_words + w) * BNNLAB_LANES;
+            b[c] = _mm512_loadu_si512(at);
+            _mm_prefetch((const char *)(at + count * panel_words * BNNLAB_LANES), _MM_HINT_T0);
         }
-        UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t half = 0; half < 2; half++) {
+            __m512i index[ROW_PANELS];
             UNROLL for (size_t c = 0; c < count; c++)
-                total[r][c] = _mm512_add_ps(total[r][c], sum[r][c]);
+                index[c] = _mm512_ternarylogic_epi32(
+                    nibble, half ? _mm512_srli_epi32(b[c], 4) : b[c], place, 0xCA);
+            UNROLL for (size_t d = 0; d < 4; d++) {
+                const __m512i table = _mm512_load_si512(tables + TABLE_AT(half, d, 0));
+                UNROLL for (size_t c = 0; c < count; c++)
+                    digits[c][d] = _mm512_dpbusd_epi32(
+                        digits[c][d], _mm512_permutexvar_epi8(index[c], table), ones);
+            }
+        }
     }
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < count; c++)
-            _mm512_mask_storeu_ps(out + r * out_step + c * BNNLAB_LANES, lanes_of(n, c),
-                                  total[r][c]);
+    const __m512d bias = _mm512_set1_pd(-0x1p31 * 8 * (double)words);
+    UNROLL for (size_t c = 0; c < count; c++) {
+        const __m512i high = _mm512_add_epi32(_mm512_slli_epi32(digits[c][3], 8), digits[c][2]);
+        const __m512i low = _mm512_add_epi32(_mm512_slli_epi32(digits[c][1], 8), digits[c][0]);
+        UNROLL for (size_t h = 0; h < 2; h++) {
+            const __m256i top = h ? _mm512_extracti64x4_epi64(high, 1) : _mm512_castsi512_si256(high);
+            const __m256i end = h ? _mm512_extracti64x4_epi64(low, 1) : _mm512_castsi512_si256(low);
+            double *to = sums + c * BNNLAB_LANES + h * 8;
+            const __m512d sum = _mm512_fmadd_pd(_mm512_cvtepi32_pd(top), _mm512_set1_pd(0x1p16),
+                                                _mm512_add_pd(_mm512_cvtepi32_pd(end), bias));
+            _mm512_storeu_pd(to, first ? sum : _mm512_add_pd(_mm512_loadu_pd(to), sum));
+        }
+    }
 }
 
 static void sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                          float *out)
 {
-    const size_t words = BNNLAB_WORDS(k), total = (n + BNNLAB_LANES - 1) / BNNLAB_LANES;
-    const size_t group = m == 1 ? ROW_PANELS : TILE_PANELS;
-    __m512 tables[SIGN_ROWS * NIBBLES];
-    for (size_t i = 0, rows; i < m; i += rows) {
-        rows = tile_rows(m - i, SIGN_ROWS);
-        /* The fewer rows, the more inputs of each have tables at once. */
-        const size_t step = SIGN_ROWS / rows * BNNLAB_BLOCK_WORDS * 32;
-        for (size_t at = 0; at < k || at == 0; at += step) {
-            const size_t inputs = smaller(k - at, step);
-            make_tables(x + i * k + at, rows, k, inputs, tables);
-            for (size_t p = 0; p < total; p += group) {
-                const size_t count = smaller(total - p, group), j = p * BNNLAB_LANES;
-                const uint32_t *b = panels + j * words + at / 32 * BNNLAB_LANES;
-                WITH_TILE(rows, count, sign_tile, tables, b, words, inputs, at == 0, n - j, n,
-                          out + i * n + j);
+    const size_t words = BNNLAB_WORDS(k);
+    _Alignas(64) uint8_t tables[TABLE_INPUTS / 32 * TABLE_BYTES];
+    _Alignas(64) double sums[TABLE_OUTPUTS];
+    for (size_t i = 0; i < m; i++, x += k, out += n) {
+        const int exponent = row_exponent(x, k);
+        for (size_t j = 0; j < n; j += TABLE_OUTPUTS) {
+            const size_t outputs = smaller(n - j, TABLE_OUTPUTS);
+            for (size_t from = 0; from < k || from == 0; from += TABLE_INPUTS) {
+                const size_t inputs = smaller(k - from, TABLE_INPUTS);
+                make_tables(x + from, inputs, row_scale(exponent), tables);
+                for (size_t c = 0; c < outputs; c += ROW_PANELS * BNNLAB_LANES) {
+                    const size_t left = (outputs - c + BNNLAB_LANES - 1) / BNNLAB_LANES;
+                    const uint32_t *b = panels + (j + c) * words + from / 32 * BNNLAB_LANES;
+                    WITH_ROW_PANELS(left, sign_tile, tables, b, words, BNNLAB_WORDS(inputs),
+                                    from == 0, sums + c)
+                }
             }
+            const __m512d unit = _mm512_set1_pd(row_unit(exponent));
+            for (size_t c = 0; c < outputs; c += 8)
+                _mm256_mask_storeu_ps(
+                    out + j + c, (__mmask8)tail_mask(smaller(outputs - c, 8)),
+                    _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_load_pd(sums + c), unit)));
         }
+        if (exponent == 128)
+            infinite_row(x, panels, n, k, out);
     }
 }
 
@@ -463,3 +499,11 @@ const struct bnnlab_family bnnlab_avx512_carry = {
     pack_signs, pack_channels, pack_codes, product_carry, bytes_product, sign_product, real_product,
     threshold,
 };
+
+#ifdef BNNLAB_AMX_BUILT
+/* Intel's, which alone has AMX, counts bits in one port. */
+const struct bnnlab_family bnnlab_amx = {
+    pack_signs, pack_channels, pack_codes, product_carry, bnnlab_amx_bytes_product,
+    bnnlab_amx_sign_product, real_product, threshold,
+};
+#endif

@@ -47,6 +47,10 @@ const struct bnnlab_family *bnnlab_family_of(int isa)
     case BNNLAB_AVX512_CARRY:
         return &bnnlab_avx512_carry;
 #endif
+#ifdef BNNLAB_AMX_BUILT
+    case BNNLAB_AMX:
+        return &bnnlab_amx;
+#endif
     default:
         return NULL;
     }
@@ -61,6 +65,7 @@ int bnnlab_resolve_isa(int isa)
     const int avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                        __builtin_cpu_supports("avx512vl") &&
+                       __builtin_cpu_supports("avx512vbmi") &&
                        __builtin_cpu_supports("avx512vnni") &&
                        __builtin_cpu_supports("avx512vpopcntdq");
     /* Where one port of two counts bits, adding carry-save first is worth it; AMD has two of four. */
@@ -68,9 +73,18 @@ int bnnlab_resolve_isa(int isa)
 #else
     const int avx2 = 0, avx512 = 0, carry = 0;
 #endif
+#ifdef BNNLAB_AMX_BUILT
+    const int amx = avx512 && bnnlab_amx_allowed();
+#else
+    const int amx = 0;
+#endif
     switch (isa) {
     case BNNLAB_BEST:
-        return carry ? BNNLAB_AVX512_CARRY : avx512 ? BNNLAB_AVX512 : avx2 ? BNNLAB_AVX2 : BNNLAB_SCALAR;
+        return amx ? BNNLAB_AMX
+               : carry ? BNNLAB_AVX512_CARRY
+               : avx512 ? BNNLAB_AVX512
+               : avx2 ? BNNLAB_AVX2
+                      : BNNLAB_SCALAR;
     case BNNLAB_SCALAR:
         return BNNLAB_SCALAR;
     case BNNLAB_AVX2:
@@ -79,6 +93,8 @@ int bnnlab_resolve_isa(int isa)
         return avx512 ? BNNLAB_AVX512 : 0;
     case BNNLAB_AVX512_CARRY:
         return avx512 ? BNNLAB_AVX512_CARRY : 0;
+    case BNNLAB_AMX:
+        return amx ? BNNLAB_AMX : 0;
     default:
         return 0;
     }
@@ -213,7 +229,7 @@ int bnnlab_sign_matmul(int isa, const float *x, size_t x_length,
     const size_t words = BNNLAB_WORDS(k);
     size_t x_needed, panels_needed, out_needed;
     REFUSE_UNLESS(family, BNNLAB_NO_SUCH_ISA);
-    REFUSE_UNLESS(k <= INT32_MAX && !multiply(m, k, &x_needed) &&
+    REFUSE_UNLESS(k <= INT32_MAX / 255 && !multiply(m, k, &x_needed) &&
                       !multiply3(panels_of(n), words, BNNLAB_LANES, &panels_needed) &&
                       !multiply(m, n, &out_needed),
                   BNNLAB_TOO_LARGE);

@@ -1,19 +1,13 @@
-/* What every instruction set implements. One file each: scalar.c, avx2.c, avx512.c.
+/* What every instruction set implements. One file each: scalar.c, avx2.c, avx512.c, amx.c.
  *
  * The caller (dispatch.c) has checked every size, so these trust their arguments. Sizes may be zero.
  * All integer results are exact; the accumulator is 32 bits and wraps, which the bounds on k make
  * harmless: the final value always fits.
- *
- * The float product must add in the order that bnnlab_kernels.h promises. Multiplying by +-1 is
- * exact, so an FMA and an addition round alike; and no sum that began at +0.0 is ever -0.0, so the
- * sign of a zero that is added does not matter.
  */
 #ifndef BNNLAB_FAMILY_H
 #define BNNLAB_FAMILY_H
 
 #include "bnnlab_kernels.h"
-
-#define BNNLAB_BLOCK_WORDS 8    /* inputs summed before their sum is added to the total: 256 */
 
 /* Which words of `a` meet which of the panels: of each row `segments` runs of `length` words. A
  * matrix product has one run; a convolution one for each row of its window. Steps in words. */
@@ -41,7 +35,7 @@ struct bnnlab_family {
     void (*bytes_product)(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n,
                           size_t k, int32_t *out);
 
-    /* out[i, j] = x[i] . b[j] */
+    /* out[i, j] = x[i] . b[j], as fixed.h says */
     void (*sign_product)(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                          float *out);
 
@@ -63,6 +57,18 @@ extern const struct bnnlab_family bnnlab_scalar;
 extern const struct bnnlab_family bnnlab_avx2;
 extern const struct bnnlab_family bnnlab_avx512;
 extern const struct bnnlab_family bnnlab_avx512_carry;
+#endif
+#ifdef BNNLAB_AMX_BUILT
+extern const struct bnnlab_family bnnlab_amx;
+
+/* Of bnnlab_amx these two are its own, the rest is that of AVX-512. */
+void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n,
+                              size_t k, int32_t *out);
+void bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                             float *out);
+
+/* Whether the processor has AMX and the system lets this process use it. */
+int bnnlab_amx_allowed(void);
 #endif
 
 #endif

@@ -1,5 +1,5 @@
 /* Plain C, one element at a time: the oracle that the other instruction sets are held to. */
-#include "family.h"
+#include "fixed.h"
 
 #include <string.h>
 
@@ -97,35 +97,45 @@ static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m
         }
 }
 
-/* v where bit 0 of `plus` is 1, -v where it is 0. */
-static float with_sign(float v, uint32_t plus)
+/* As many outputs as one rounding of some inputs serves. */
+enum { OUTPUTS = 64, INPUTS = 256 };
+
+static void finite_row(const float *x, double unit, const uint32_t *panels, size_t n, size_t k,
+                       float *out)
 {
-    union { float value; uint32_t bits; } u = {v};
-    u.bits ^= ~plus << 31;
-    return u.value;
+    const size_t words = BNNLAB_WORDS(k);
+    /* Added and taken away again, it leaves a double without what comes after the point. */
+    const double whole = 6755399441055744.0;
+    for (size_t first = 0; first < n; first += OUTPUTS) {
+        const size_t count = n - first < OUTPUTS ? n - first : OUTPUTS;
+        int64_t sums[OUTPUTS] = {0};
+        for (size_t from = 0; from < k; from += INPUTS) {
+            const size_t inputs = k - from < INPUTS ? k - from : INPUTS;
+            int32_t q[INPUTS];
+            for (size_t c = 0; c < inputs; c++)
+                q[c] = (int32_t)(x[from + c] / unit + whole - whole);
+            for (size_t j = 0; j < count; j++) {
+                const uint32_t *b = panels + (first + j) / BNNLAB_LANES * words * BNNLAB_LANES +
+                                    from / 32 * BNNLAB_LANES + (first + j) % BNNLAB_LANES;
+                for (size_t c = 0; c < inputs; c++)
+                    sums[j] += b[c / 32 * BNNLAB_LANES] >> (c % 32) & 1 ? q[c] : -q[c];
+            }
+        }
+        for (size_t j = 0; j < count; j++)
+            out[first + j] = (float)((double)sums[j] * unit);
+    }
 }
 
 static void sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                          float *out)
 {
-    const size_t words = BNNLAB_WORDS(k);
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-            const uint32_t *b = panels + j / BNNLAB_LANES * words * BNNLAB_LANES + j % BNNLAB_LANES;
-            float total = 0.0f, sum = 0.0f;
-            for (size_t c = 0; c < k; c += 4) {
-                const uint32_t signs = b[c / 32 * BNNLAB_LANES] >> (c % 32);
-                float v[4];
-                for (size_t e = 0; e < 4; e++)
-                    v[e] = with_sign(c + e < k ? x[i * k + c + e] : 0.0f, signs >> e);
-                sum += (v[0] + v[1]) + (v[2] + v[3]);
-                if (c % (32 * BNNLAB_BLOCK_WORDS) == 32 * BNNLAB_BLOCK_WORDS - 4) {
-                    total += sum;
-                    sum = 0.0f;
-                }
-            }
-            out[i * n + j] = total + sum;
-        }
+    for (size_t i = 0; i < m; i++, x += k, out += n) {
+        const int exponent = row_exponent(x, k);
+        if (exponent == 128)
+            infinite_row(x, panels, n, k, out);
+        else
+            finite_row(x, row_unit(exponent), panels, n, k, out);
+    }
 }
 
 static void real_product(const float *x, const float *weights, size_t m, size_t n, size_t k, float *out)

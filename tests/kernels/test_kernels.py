@@ -137,17 +137,71 @@ def test_sign_matmul_is_exact_on_a_dyadic_grid(isa):
         assert np.array_equal(got, x @ b.T.astype(np.float64)), (m, n, k)
 
 
-def test_sign_matmul_is_the_same_everywhere_and_close_to_the_truth(isa):
+def fixed_point(x, b):
+    """The product as bnnlab_kernels.h promises it, in integers. x (m, k), b (n, k) of +-1."""
+    largest = np.maximum(np.abs(x).max(1, initial=0, keepdims=True), np.float32(2.0**-126))
+    exponent = np.frexp(largest)[1].astype(int) - 1
+    q = np.rint(np.ldexp(x.astype(np.float64), 28 - exponent)).astype(np.int64)
+    return np.ldexp((q @ b.T.astype(np.int64)).astype(np.float64), exponent - 28).astype(np.float32)
+
+
+def awkward(rng, m, k):
+    """Rows of floats of many sizes: a few large ones, denormals, the largest there are, zeros."""
+    x = rng.normal(size=(m, k)).astype(np.float32)
+    kind = rng.integers(6)
+    if kind == 0:
+        x *= np.exp2(rng.integers(-40, 40, (m, k))).astype(np.float32)
+    elif kind == 1:
+        x = np.where(rng.random((m, k)) < 0.01, x * np.float32(1e20), x)
+    elif kind == 2:
+        x = (rng.integers(-50, 50, (m, k)) * 2.0**-149).astype(np.float32)
+    elif kind == 3:
+        x = rng.choice(np.array([3.4028235e38, -3.4028235e38, 0.0, 1e-45], np.float32), (m, k))
+    elif kind == 4:
+        x[:] = 0.0
+    return x
+
+
+def test_sign_matmul_is_its_fixed_point_sum(isa):
     rng = np.random.default_rng(6)
-    for m, n, k in [(1, 100, 1000), (7, 33, 700), (13, 64, 4096), (6, 5, 257)]:
-        x = rng.normal(size=(m, k)).astype(np.float32)
-        panels = panels_of(b := random_signs(rng, n, k))
+    large = [
+        (1, 4200, 70),
+        (2, 40, 4500),
+        (3, 33, 2049),
+        (40, 100, 513),
+        (140, 17, 600),
+        (9, 5, 17000),
+    ]
+    for m, n, k in [*large, *list(shapes(rng))[:400:2]]:
+        x, b = awkward(rng, m, k), random_signs(rng, n, k)
+        panels = panels_of(b)
         got = kernels.sign_matmul(x, panels, n, isa=isa)
-        assert np.array_equal(got, kernels.sign_matmul(x, panels, n, isa="scalar"))
-        alone = [kernels.sign_matmul(row[None], panels, n, isa=isa)[0] for row in x]
-        assert np.array_equal(got, np.stack(alone))  # a row does not depend on its batch
-        truth = x.astype(np.float64) @ b.T
-        assert np.abs(got - truth).max() < 1e-6 * np.abs(x).sum(1).max()
+        with np.errstate(over="ignore"):
+            assert np.array_equal(got, fixed_point(x, b)), (m, n, k)
+        if m > 1:  # a row does not depend on its batch
+            assert np.array_equal(got[-1:], kernels.sign_matmul(x[-1:], panels, n, isa=isa))
+
+
+def test_sign_matmul_is_closer_to_the_truth_than_float_sums(isa):
+    rng = np.random.default_rng(9)
+    x, b = rng.normal(size=(13, 4096)).astype(np.float32), random_signs(rng, 64, 4096)
+    got, truth = kernels.sign_matmul(x, panels_of(b), 64, isa=isa), x.astype(np.float64) @ b.T
+    largest = np.abs(x).max(1, keepdims=True)
+    assert (np.abs(got - truth) <= 2.0**-24 * np.abs(truth) + 4096 * 2.0**-29 * largest).all()
+    assert np.abs(got - truth).mean() < np.abs(x @ b.T.astype(np.float32) - truth).mean()
+
+
+def test_infinities_go_through_sign_matmul(isa):
+    x, b = np.ones((9, 70), np.float32), np.ones((3, 70))
+    b[1, 40] = -1
+    b[2] = -1
+    x[4, 40], x[5, 40] = np.inf, -np.inf
+    x[6, [3, 40]] = np.inf
+    got = kernels.sign_matmul(x, panels_of(b), 3, isa=isa)
+    assert np.array_equal(got[4], [np.inf, -np.inf, -np.inf])
+    assert np.array_equal(got[5], [-np.inf, np.inf, np.inf])
+    assert np.array_equal(got[6], [np.inf, np.nan, -np.inf], equal_nan=True)
+    assert np.array_equal(np.delete(got, [4, 5, 6], 0), np.tile([70, 68, -70], (6, 1)))
 
 
 def test_threshold_counts_levels(isa):

@@ -1,0 +1,288 @@
+/* AMX: products of bytes, 16 rows by 16 outputs by 64 inputs an instruction.
+ *
+ * The inputs are laid out as tiles once: bytes as they are, and of real ones (fixed.h) four rows of
+ * signed digits, q = d0 + 2^8 d1 + 2^16 d2 + 2^24 d3. The weights' bits become bytes of +-1 for two
+ * panels at a time, BLOCK inputs of them, so few that they stay in the first cache while all rows go
+ * by; the sums of two tiles of rows by two panels are in tile registers meanwhile.
+ *
+ * Few rows are left to AVX-512: making bytes of bits is worth it only for some.
+ */
+#include "fixed.h"
+#include "vector.h"
+
+#include <immintrin.h>
+
+#define TILE_ROWS 16
+#define STEP 64             /* inputs of a tile */
+#define TILE_BYTES (TILE_ROWS * STEP)
+#define BLOCK 512
+#define MOST_TILES 32       /* of rows */
+#define INPUT_BYTES 524288  /* laid out together */
+#define LEAST_BYTES_ROWS 8
+#define LEAST_REAL_ROWS 3
+
+/* Rows laid out: tiles [blocks of inputs, tiles of rows, steps of a block]. Zeros fill them up. */
+struct rows {
+    _Alignas(64) uint8_t bytes[INPUT_BYTES];
+    _Alignas(64) int32_t sums[MOST_TILES][2][TILE_ROWS * BNNLAB_LANES];
+    size_t tiles, steps;
+};
+
+static void configure(void)
+{
+    struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } all = {.palette = 1};
+    for (int tile = 0; tile < 8; tile++) {
+        all.row_bytes[tile] = STEP;
+        all.rows[tile] = TILE_ROWS;
+    }
+    _tile_loadconfig(&all);
+}
+
+static size_t steps_of(size_t k)
+{
+    return (k + STEP - 1) / STEP;
+}
+
+/* How many tiles of rows fit, or 0. */
+static size_t tiles_at_most(size_t k)
+{
+    return smaller(INPUT_BYTES / TILE_BYTES / (steps_of(k) + !k), MOST_TILES);
+}
+
+/* Where step `step` of row `row` lies. */
+static uint8_t *row_at(struct rows *rows, size_t row, size_t step)
+{
+    const size_t block = step / (BLOCK / STEP) * (BLOCK / STEP);
+    const size_t length = smaller(rows->steps - block, BLOCK / STEP);
+    return rows->bytes + (block * rows->tiles + row / TILE_ROWS * length + step - block) * TILE_BYTES +
+           row % TILE_ROWS * STEP;
+}
+
+static void lay_out_bytes(const uint8_t *codes, size_t m, size_t k, struct rows *rows)
+{
+    rows->tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
+    rows->steps = steps_of(k);
+    for (size_t i = 0; i < rows->tiles * TILE_ROWS; i++)
+        for (size_t s = 0; s < rows->steps; s++) {
+            const size_t count = i < m ? smaller(k - s * STEP, STEP) : 0;
+            const __mmask64 there = count == STEP ? ~(__mmask64)0 : ((__mmask64)1 << count) - 1;
+            _mm512_store_si512(row_at(rows, i, s),
+                               _mm512_maskz_loadu_epi8(there, codes + i * k * (count != 0) + s * STEP));
+        }
+}
+
+/* Digits above 127 are negative, and the next one is larger by 1. */
+static void lay_out_reals(const float *x, size_t m, size_t k, struct rows *rows, double *units)
+{
+    const __m512i carry = _mm512_set1_epi32(0x808080);
+    const __m512 second = _mm512_set1_ps(0x1p27f);
+    rows->tiles = (4 * m + TILE_ROWS - 1) / TILE_ROWS;
+    rows->steps = steps_of(k);
+    for (size_t i = 0; i < rows->tiles * TILE_ROWS / 4; i++) {
+        const size_t inputs = i < m ? k : 0;
+        const int exponent = row_exponent(x + i * inputs, inputs);
+        const __m512 first = _mm512_set1_ps(row_scale(exponent));
+        units[i] = row_unit(exponent);
+        for (size_t s = 0; s < rows->steps; s++) {
+            uint8_t *to = row_at(rows, 4 * i, s);
+            for (size_t part = 0; part < STEP; part += 16) {
+                const size_t j = s * STEP + part, count = j < inputs ? smaller(inputs - j, 16) : 0;
+                const __m512 v = _mm512_maskz_loadu_ps((__mmask16)tail_mask(count),
+                                                       x + (count ? i * k + j : 0));
+                __m512i q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_mul_ps(v, first), second));
+                q = _mm512_xor_si512(_mm512_add_epi32(q, carry), carry);
+                UNROLL for (size_t d = 0; d < 4; d++) {
+                    _mm_store_si128((__m128i *)(to + d * STEP + part), _mm512_cvtepi32_epi8(q));
+                    q = _mm512_srli_epi32(q, 8);
+                }
+            }
+        }
+    }
+}
+
+/* Weights as bytes, four inputs of 16 outputs in 64; tail bits are -1 and meet zeros. */
+static void make_signs(const uint32_t *panel, size_t words, size_t steps, uint8_t *signs)
+{
+    const __m512i nibbles = _mm512_setr_epi32(
+        (int)0xFFFFFFFFu, (int)0xFFFFFF01u, (int)0xFFFF01FFu, (int)0xFFFF0101u, (int)0xFF01FFFFu,
+        (int)0xFF01FF01u, (int)0xFF0101FFu, (int)0xFF010101u, 0x01FFFFFF, 0x01FFFF01, 0x01FF01FF,
+        0x01FF0101, 0x0101FFFF, 0x0101FF01, 0x010101FF, 0x01010101);
+    for (size_t w = 0; w < 2 * steps; w++) {
+        __m512i b = w < words ? _mm512_loadu_si512(panel + w * BNNLAB_LANES) : _mm512_setzero_si512();
+        UNROLL for (size_t e = 0; e < 8; e++, signs += 64) {
+            _mm512_store_si512(signs, _mm512_permutexvar_epi32(b, nibbles));
+            b = _mm512_srli_epi32(b, 4);
+        }
+    }
+}
+
+/* `tall` tiles of rows by `wide` panels: registers 0 .. 3 hold sums, 4 and 5 rows, 6 and 7 weights. */
+ALWAYS_INLINE void multiply(const int real, const int tall, const int wide, const uint8_t *rows,
+                            const uint8_t *signs, size_t steps, int first,
+                            int32_t sums[][2][TILE_ROWS * BNNLAB_LANES])
+{
+#define DOT(sum, row, sign)                 \
+    do {                                    \
+        if (real)                           \
+            _tile_dpbssd(sum, row, sign);   \
+        else                                \
+            _tile_dpbusd(sum, row, sign);   \
+    } while (0)
+    if (first) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    } else {
+        _tile_loadd(0, sums[0][0], 64);
+        if (wide)
+            _tile_loadd(1, sums[0][1], 64);
+        if (tall)
+            _tile_loadd(2, sums[1][0], 64);
+        if (tall && wide)
+            _tile_loadd(3, sums[1][1], 64);
+    }
+    for (size_t s = 0; s < steps; s++, rows += TILE_BYTES, signs += TILE_BYTES) {
+        _tile_loadd(4, rows, STEP);
+        _tile_loadd(6, signs, 64);
+        DOT(0, 4, 6);
+        if (wide) {
+            _tile_loadd(7, signs + BLOCK * BNNLAB_LANES, 64);
+            DOT(1, 4, 7);
+        }
+        if (tall) {
+            _tile_loadd(5, rows + steps * TILE_BYTES, STEP);
+            DOT(2, 5, 6);
+            if (wide)
+                DOT(3, 5, 7);
+        }
+    }
+    _tile_stored(0, sums[0][0], 64);
+    if (wide)
+        _tile_stored(1, sums[0][1], 64);
+    if (tall)
+        _tile_stored(2, sums[1][0], 64);
+    if (tall && wide)
+        _tile_stored(3, sums[1][1], 64);
+}
+
+/* The sums of all rows with one or two panels. */
+ALWAYS_INLINE void multiply_panels(const int real, const int wide, struct rows *rows,
+                                   const uint32_t *panels, size_t words)
+{
+    _Alignas(64) uint8_t signs[2 * BLOCK * BNNLAB_LANES];
+    for (size_t from = 0; from < rows->steps; from += BLOCK / STEP) {
+        const size_t steps = smaller(rows->steps - from, BLOCK / STEP), word = from * STEP / 32;
+        make_signs(panels + word * BNNLAB_LANES, words - word, steps, signs);
+        if (wide)
+            make_signs(panels + (words + word) * BNNLAB_LANES, words - word, steps,
+                       signs + BLOCK * BNNLAB_LANES);
+        size_t t = 0;
+        for (; t + 2 <= rows->tiles; t += 2)
+            multiply(real, 1, wide, row_at(rows, t * TILE_ROWS, from), signs, steps, from == 0,
+                     rows->sums + t);
+        if (t < rows->tiles)
+            multiply(real, 0, wide, row_at(rows, t * TILE_ROWS, from), signs, steps, from == 0,
+                     rows->sums + t);
+    }
+}
+
+static __mmask16 lanes_below(size_t n)
+{
+    return (__mmask16)tail_mask(smaller(n, BNNLAB_LANES));
+}
+
+static void store_bytes(const struct rows *rows, size_t panel, size_t m, size_t n, size_t out_step,
+                        int32_t *out)
+{
+    for (size_t i = 0; i < m; i++)
+        _mm512_mask_storeu_epi32(
+            out + i * out_step, lanes_below(n),
+            _mm512_load_si512(rows->sums[i / TILE_ROWS][panel] + i % TILE_ROWS * BNNLAB_LANES));
+}
+
+static void store_reals(const struct rows *rows, const double *units, size_t panel, size_t m, size_t n,
+                        size_t out_step, float *out)
+{
+    const __m512d above = _mm512_set1_pd(0x1p16);
+    for (size_t i = 0; i < m; i++) {
+        const int32_t *digits = rows->sums[i / 4][panel] + i % 4 * 4 * BNNLAB_LANES;
+        __m512i d[4];
+        UNROLL for (size_t e = 0; e < 4; e++)
+            d[e] = _mm512_load_si512(digits + e * BNNLAB_LANES);
+        const __m512i high = _mm512_add_epi32(_mm512_slli_epi32(d[3], 8), d[2]);
+        const __m512i low = _mm512_add_epi32(_mm512_slli_epi32(d[1], 8), d[0]);
+        const __m512d unit = _mm512_set1_pd(units[i]);
+        const __m512d left = _mm512_fmadd_pd(_mm512_cvtepi32_pd(_mm512_castsi512_si256(high)), above,
+                                             _mm512_cvtepi32_pd(_mm512_castsi512_si256(low)));
+        const __m512d right =
+            _mm512_fmadd_pd(_mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(high, 1)), above,
+                            _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(low, 1)));
+        const __m256 sums = _mm512_cvtpd_ps(_mm512_mul_pd(left, unit));
+        const __m256 more = _mm512_cvtpd_ps(_mm512_mul_pd(right, unit));
+        _mm512_mask_storeu_ps(out + i * out_step, lanes_below(n),
+                              _mm512_insertf32x8(_mm512_castps256_ps512(sums), more, 1));
+    }
+}
+
+void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n,
+                              size_t k, int32_t *out)
+{
+    const size_t words = BNNLAB_WORDS(k), most = tiles_at_most(k) * TILE_ROWS;
+    if (m < LEAST_BYTES_ROWS || !most || !k) {
+        bnnlab_avx512.bytes_product(codes, panels, m, n, k, out);
+        return;
+    }
+    struct rows rows;
+    configure();
+    for (size_t i = 0, some; i < m; i += some) {
+        some = tile_rows(m - i, most);
+        lay_out_bytes(codes + i * k, some, k, &rows);
+        for (size_t j = 0; j < n; j += 2 * BNNLAB_LANES) {
+            const int wide = n - j > BNNLAB_LANES;
+            if (wide)
+                multiply_panels(0, 1, &rows, panels + j * words, words);
+            else
+                multiply_panels(0, 0, &rows, panels + j * words, words);
+            for (int p = 0; p <= wide; p++)
+                store_bytes(&rows, (size_t)p, some, n - j - (size_t)p * BNNLAB_LANES, n,
+                            out + i * n + j + (size_t)p * BNNLAB_LANES);
+        }
+    }
+    _tile_release();
+}
+
+void bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                             float *out)
+{
+    const size_t words = BNNLAB_WORDS(k), most = tiles_at_most(k) * TILE_ROWS / 4;
+    if (m < LEAST_REAL_ROWS || !most || !k) {
+        bnnlab_avx512.sign_product(x, panels, m, n, k, out);
+        return;
+    }
+    struct rows rows;
+    double units[MOST_TILES * TILE_ROWS / 4];
+    configure();
+    for (size_t i = 0, some; i < m; i += some) {
+        some = tile_rows(m - i, most);
+        lay_out_reals(x + i * k, some, k, &rows, units);
+        for (size_t j = 0; j < n; j += 2 * BNNLAB_LANES) {
+            const int wide = n - j > BNNLAB_LANES;
+            if (wide)
+                multiply_panels(1, 1, &rows, panels + j * words, words);
+            else
+                multiply_panels(1, 0, &rows, panels + j * words, words);
+            for (int p = 0; p <= wide; p++)
+                store_reals(&rows, units, (size_t)p, some, n - j - (size_t)p * BNNLAB_LANES, n,
+                            out + i * n + j + (size_t)p * BNNLAB_LANES);
+        }
+    }
+    _tile_release();
+    for (size_t i = 0; i < m; i++)
+        if (row_exponent(x + i * k, k) == 128)
+            infinite_row(x + i * k, panels, n, k, out + i * n);
+}
