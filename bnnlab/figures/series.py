@@ -71,13 +71,21 @@ class Series(NamedTuple):
     high: np.ndarray
 
 
-def over_seeds(runs: list[RunLog], key: str, smoothing: float, band: str) -> Series:
+def over_seeds(
+    runs: list[RunLog],
+    key: str,
+    smoothing: float,
+    band: str,
+    minus: dict[int, RunLog] | None = None,
+) -> Series:
     """Return a column of a lane's runs, as far as all of those that did not diverge have got.
 
     `band`: "range" (least to greatest) or "deviation" (mean +- one standard deviation over seeds).
+    `minus`: by seed, runs to subtract. They saw the same batches, so that what the draw of the
+    batches does to both cancels.
     """
     going = [run for run in runs if not (run.end and run.end["state"] == "diverged")] or runs
-    columns = [run.column(key) for run in going]
+    columns = [_difference(run, (minus or {}).get(run.seed), key) for run in going]
     length = min(len(steps) for steps, _ in columns)
     x = columns[0][0][:length]
     if len(columns) == 1:
@@ -95,6 +103,15 @@ def over_seeds(runs: list[RunLog], key: str, smoothing: float, band: str) -> Ser
         return Series(x, mean, low, high)
     kept = np.unique(np.concatenate([thin(y, BINS // 2) for y in (mean, low, high)]))
     return Series(x[kept], mean[kept], low[kept], high[kept])
+
+
+def _difference(run: RunLog, other: RunLog | None, key: str) -> tuple[np.ndarray, np.ndarray]:
+    steps, values = run.column(key)
+    if other is None:
+        return steps, values
+    values_there = other.column(key)[1]
+    length = min(len(values), len(values_there))
+    return steps[:length], values[:length] - values_there[:length]
 
 
 def spread_labels(places: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:

@@ -7,6 +7,8 @@ what it names is looked up among what there is, and what makes no sense is dropp
 from typing import TYPE_CHECKING, Any
 
 from bnnlab import schemes
+from bnnlab.ui import visits
+from bnnlab.ui.address import LONGEST, SPEEDS
 from bnnlab.ui.cards import card_of, lead
 from bnnlab.ui.settings import acts_at_once
 
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
     from bnnlab.ui.page import Page
 
 Message = dict[str, Any]
-
-SPEEDS = {"": None, **{str(speed): speed for speed in (1, 2, 5, 10, 20, 50)}}
 
 
 def drawn(page: "Page", message: Message) -> None:
@@ -36,8 +36,11 @@ def shown(page: "Page", message: Message) -> None:
 
 
 def theme(page: "Page", message: Message) -> None:
-    """Light or dark."""
-    page.views.theme("dark" if message.get("dark") is True else "light")
+    """Light or dark; what was chosen, not only the system's, belongs to the address."""
+    name = "dark" if message.get("dark") is True else "light"
+    if message.get("chosen") is True:
+        page.place["theme"] = name
+    page.views.theme(name)
 
 
 def play(page: "Page", message: Message) -> None:
@@ -83,8 +86,10 @@ def reset(page: "Page", message: Message) -> None:
 
 def speed(page: "Page", message: Message) -> None:
     """Train at most so many steps a second."""
-    if message.get("value") in SPEEDS:
-        page.session.set_speed(SPEEDS[message["value"]])
+    value = message.get("value")
+    if value in SPEEDS:
+        page.place["speed"] = value
+        page.session.set_speed(SPEEDS[value])
 
 
 def set_(page: "Page", message: Message) -> None:
@@ -139,8 +144,39 @@ def view(page: "Page", message: Message) -> None:
 
 def option(page: "Page", message: Message) -> None:
     """Choose an option of the open view."""
-    page.views.set(str(message.get("key")), message.get("value"))
+    try:
+        page.views.set(str(message.get("key")), message.get("value"))
+    except ValueError as error:
+        page.say(f"{error}.", "bad")
     page.show_views()
+
+
+def lanes(page: "Page", message: Message) -> None:
+    """Show just some lanes; `filter` and `pin` are how they were chosen."""
+    log, wanted = page.session.log, message.get("shown")
+    if log is None or not isinstance(wanted, list):
+        return
+    for key in ("filter", "pin"):
+        page.place[key] = str(message.get(key, ""))[:LONGEST]
+    shown = [lane for lane in log.lanes if lane in wanted]
+    page.views.show_lanes(shown if 0 < len(shown) < len(log.lanes) else None)
+    page.show_views()
+
+
+def baseline(page: "Page", message: Message) -> None:
+    """Show curves as differences to a lane's, or as they are."""
+    page.views.set("baseline", str(message.get("lane") or ""), "curves")
+    page.show_views()
+
+
+def story(page: "Page", message: Message) -> None:
+    """Tell a step of a story; without a name, end it and leave all as it is."""
+    if page.waiting:
+        return
+    if message.get("name") is None:
+        page.telling.end()
+    else:
+        visits.tell(page, str(message["name"]), message.get("at"), play=True)
 
 
 def card(page: "Page", message: Message) -> None:
@@ -151,7 +187,8 @@ def card(page: "Page", message: Message) -> None:
         return
     run = log.run(lane)
     kind = schemes.kinds().get(run.scheme)
-    page.bench.card = card_of(run.description, lead(kind) if kind else "")
+    about = card_of(run.description, lead(kind) if kind else "")
+    page.bench.card = {"lane": lane, **about}
 
 
 def measure(page: "Page", message: Message) -> None:
@@ -166,6 +203,6 @@ ACTIONS = {
     action.__name__.rstrip("_"): action
     for action in (
         drawn, ready, shown, theme, play, pause, step, stop, resume, reset, speed, set_, scheme,
-        restart, discard, view, option, card, measure,
+        restart, discard, view, option, lanes, baseline, story, card, measure,
     )
 }  # fmt: skip

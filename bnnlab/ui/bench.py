@@ -13,7 +13,7 @@ from panel.custom import JSComponent
 from panel.viewable import Child
 
 _ASSETS = Path(__file__).parent / "assets"
-_PARTS = ("dom", "bar", "form", "lanes", "views", "library", "bench")
+_PARTS = ("dom", "bar", "form", "lanes", "views", "library", "story", "help", "bench")
 
 
 def asset(name: str) -> str:
@@ -34,9 +34,14 @@ class Bench(JSComponent):
     card = param.Dict(default={})
     library = param.Dict(default={"title": "", "saved": []})
     notice = param.Dict(default={})
+    place = param.Dict(default={})
+    stories = param.List(default=[])
+    story = param.Dict(default={})
+    address = param.String(default="")
     busy = param.String(default="")
     figures = Child(default=None)
     embedded = param.Boolean(default=False)
+    token = param.String(default="", doc="Whose figures are pointed at, where pages share one.")
 
     _esm = "\n".join(asset(f"{part}.js") for part in _PARTS)
     _stylesheets = [asset("bench.css")]
@@ -55,7 +60,10 @@ class Bench(JSComponent):
 
     def repeat(self) -> None:
         """Draw everything that is set again."""
-        names = ("form", "lanes", "views", "card", "library", "notice", "busy")
+        names = (
+            "form", "lanes", "views", "card", "library", "notice", "place", "stories", "story",
+            "address", "busy",
+        )  # fmt: skip
         self._send_msg({"type": "all", **{name: getattr(self, name) for name in names}})
 
     def deliver(self, name: str, kind: str, data: str) -> None:

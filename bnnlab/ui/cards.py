@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from bnnlab.ui.mathml import mathml
 from bnnlab.ui.settings import look
 
 _SIZE = 15  # points of the equations' letters
@@ -17,13 +18,20 @@ def card_of(description: dict[str, Any], lead: str) -> dict[str, Any]:
         **{key: description[key] for key in ("title", "authors", "year", "reference")},
         **look(description),
         "lead": lead,
+        "link": _link(description["reference"]),
         "equations": [
-            {"text": equation, "svg": equation_svg(equation)}
+            {"text": equation, "svg": equation_svg(equation), "mathml": mathml(equation)}
             for equation in description["equations"]
         ],
         "facts": _facts(description),
         "watch": watch(description),
     }
+
+
+def _link(reference: str) -> str:
+    """Where a reference can be read, "" where it has no number to find it by."""
+    found = re.search(r"arXiv:(\d{4}\.\d{4,5})", reference)
+    return f"https://arxiv.org/abs/{found[1]}" if found else ""
 
 
 def lead(kind: type) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import panel as pn
 
+from bnnlab.ui.address import read
 from bnnlab.ui.bench import asset
 from bnnlab.ui.page import PERIOD, Page
 
@@ -18,12 +19,15 @@ def dashboard(
 ) -> pn.Template:
     """Make the dashboard of one session: a page of its own, which ends with the session.
 
+    The query of the browser's address says what it shows, if anything; it comes before `folder`.
+
     Args:
         folder: a comparison to open; by default a new one begins.
         library: where comparisons are saved; by default `comparisons` in the current folder.
         autoplay: whether training begins by itself.
     """
-    page = Page(folder, library=library, autoplay=autoplay)
+    address = read(pn.state.session_args)
+    page = Page(folder, library=library, autoplay=autoplay, address=address)
     template = pn.Template(asset("page.html"))
     template.add_panel("bench", page.bench)
     document = pn.state.curdoc

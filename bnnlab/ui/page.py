@@ -20,11 +20,13 @@ from panel.io import hold
 from bnnlab.tasks import TaskUnavailable
 from bnnlab.training.comparison import Comparison
 from bnnlab.training.conductor import Status
-from bnnlab.ui import actions, filing
+from bnnlab.ui import actions, filing, visits
+from bnnlab.ui.address import OPENING, Address, write
 from bnnlab.ui.bench import Bench
 from bnnlab.ui.library import Library, Upload
 from bnnlab.ui.session import Session
 from bnnlab.ui.settings import Settings, look
+from bnnlab.ui.story import Telling, shelf
 from bnnlab.ui.views import Views
 
 PERIOD = 40  # milliseconds between looks at the store
@@ -33,25 +35,6 @@ _PATIENCE = 1.0  # seconds to wait for a browser to say that it drew a frame
 _LOSSES = 10  # training losses that a card's number is the mean of
 
 _ACTIONS = {**actions.ACTIONS, **filing.ACTIONS}
-
-# What a page opens with.
-OPENING = {
-    "task": "digits",
-    "schemes": [
-        "full_precision",
-        "binary_connect",
-        "bwn",
-        "bnn",
-        "xnor_net",
-        "dorefa",
-        "lab",
-        "lab2",
-    ],
-    "steps": 2000,
-    # Livelier than the default, for one who watches.
-    "probe_every": 50,
-    "evaluate_every": 25,
-}
 
 pages: "weakref.WeakSet[Page]" = weakref.WeakSet()
 
@@ -65,6 +48,7 @@ class Page:
         library: where comparisons are saved; by default `comparisons` in the current folder.
         autoplay: whether training begins by itself.
         embedded: whether it is part of another page, a notebook's.
+        address: what is to be restored instead, see `bnnlab.ui.address`.
     """
 
     def __init__(
@@ -75,6 +59,7 @@ class Page:
         library: str | os.PathLike | None = None,
         autoplay: bool = True,
         embedded: bool = False,
+        address: Address | None = None,
     ):
         self.session = Session(Library(Path(library or "comparisons")))
         self.settings = Settings(comparison or Comparison.from_dict(OPENING))
@@ -98,16 +83,22 @@ class Page:
         self.bench = Bench(
             lambda message: itself.handle(message), figures=self.views.pane, embedded=embedded
         )
+        # What of the address is neither a setting nor a view's: theme, speed, filter, pin.
+        self.place: dict[str, str] = {}
+        self.telling = Telling()
+        self.bench.stories = [] if embedded else shelf()
         self.show_settings()
         self.show_library()
-        if folder is None:
+        if address:
+            visits.visit(self, address, play=autoplay)
+        elif folder is None:
             begun = comparison or self.settings.comparison()
             self.later("Starting", lambda: self.session.begin(begun, play=autoplay), self.began)
         else:
             place = Path(folder)
             self.later("Opening", lambda: self.session.open(place, place.stem), self.began)
             if autoplay:
-                self.later("Opening", self._go_on)
+                self.later("Opening", self.go_on)
         pages.add(self)
 
     def close(self) -> None:
@@ -179,23 +170,30 @@ class Page:
             then() if result is None else then(result)
         self._stale = True
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Train on with what was opened."""
         if self.session.conductor is not None:
             self.session.conductor.play()
 
-    def began(self) -> None:
-        """Show the comparison that the session has just begun or opened."""
+    def began(self, refused: list[str] | None = None) -> None:
+        """Show the comparison that the session has just begun or opened.
+
+        `refused` is what an address asked for in vain, in words; what its settings lack then stays
+        said beside their fields.
+        """
         comparison, log = self.session.comparison, self.session.log
         if comparison is None or log is None:
             return
-        self.settings.load(comparison)
-        if self.session.lr is not None:
-            self.settings.set("lr", self.session.lr)
-        for run in log.runs:
-            for name, value in log.changes.options(run.lane, log.steps).items():
-                self.settings.set(f"scheme.{run.scheme}.{name}", value)
-        self.say("")
-        self.views.look_at(log)
+        if refused is None:
+            self.settings.load(comparison)
+        if self.settings.accept(comparison):
+            if self.session.lr is not None:
+                self.settings.set("lr", self.session.lr)
+            for run in log.runs:
+                for name, value in log.changes.options(run.lane, log.steps).items():
+                    self.settings.set(f"scheme.{run.scheme}.{name}", value)
+        said = [*(refused or []), *self.views.look_at(log)]
+        self.say(" ".join(said), "bad" if said else "")
         self.bench.lanes = [
             {"name": lane, "title": _lane_title(log, lane), **look(log.run(lane).description)}
             for lane in log.lanes
@@ -204,6 +202,7 @@ class Page:
         self.bench.card = {}
         self.show_settings()
         self.show_library()
+        self.show_place()
 
     # What is drawn.
 
@@ -248,6 +247,7 @@ class Page:
                 "steps": status.steps,
                 "rate": f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}" if rate else "",
                 "lanes": self._lanes(),
+                "claims": self.telling.claims(self.session.log),
             }
         )
 
@@ -291,6 +291,13 @@ class Page:
         """Draw the settings."""
         self.bench.form = self.settings.to_form()
 
+    def show_place(self) -> None:
+        """Draw what else the address says, and the address."""
+        baseline = self.views.chosen("curves", "baseline") or ""
+        self.bench.place = {**self.place, "baseline": baseline}
+        self.bench.story = self.telling.to_form()
+        self.bench.address = write(visits.address_of(self))
+
     def show_library(self, **more: str) -> None:
         """Draw the saved comparisons, with what is to be said beside them."""
         name = self.session.name
@@ -315,6 +322,7 @@ class Page:
             action(self, message)
             if message["do"] != "drawn":
                 self._stale = True
+                self.show_place()
                 self.draw()  # the effect of a click does not wait for a frame
 
 

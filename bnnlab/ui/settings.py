@@ -100,7 +100,9 @@ class Field(NamedTuple):
     def parse(self, typed: object) -> Any:
         """The value of what was typed. Raises ValueError that gives the range."""
         if self.kind == "switch":
-            return bool(typed)
+            if typed not in (True, False, "on", "off"):
+                raise ValueError(self.allowed)
+            return typed in (True, "on")
         if self.kind == "select":
             chosen = [value for value in self.choices if str(value) == str(typed)]
             if not chosen:
@@ -123,6 +125,10 @@ class Field(NamedTuple):
         return (
             value if self.kind == "switch" else f"{value:g}" if type(value) is float else str(value)
         )
+
+    def word(self, value: Any) -> str:
+        """The value in full, as `parse` takes it back."""
+        return {True: "on", False: "off"}[value] if self.kind == "switch" else str(value)
 
     def to_form(self) -> dict[str, Any]:
         """What the page needs to draw the field, without its value."""
@@ -170,17 +176,18 @@ class Settings:
     Attributes:
         messages: why a value was refused, by key.
         typed: the refused value as it was typed, by key.
+        stray: keys that were meant for another task or network.
     """
 
     def __init__(self, comparison: Comparison):
         self._schemes = {name: schemes.get(name) for name in schemes.names()}
+        self.stray: list[str] = []
         self.load(comparison)
 
     def load(self, comparison: Comparison) -> None:
         """Show a comparison's settings."""
         self.messages: dict[str, str] = {}
         self.typed: dict[str, Any] = {}
-        self._running = comparison.to_dict()
         spec = comparison.to_dict()
         self._values: dict[str, Any] = {name: spec[name] for name in SETTINGS}
         self._values["task"] = spec["task"]["name"]
@@ -195,8 +202,22 @@ class Settings:
         for chosen in reversed(spec["schemes"]):
             self._put(f"scheme.{chosen['name']}", chosen)
         self._chosen = list(dict.fromkeys(chosen["name"] for chosen in spec["schemes"]))
-        self._listed = set(self._chosen)  # the others are a click away
         self._untouched = True
+        self.accept(comparison)
+
+    def accept(self, comparison: Comparison) -> bool:
+        """Take a comparison as the one in progress, and return whether it is the one described.
+
+        Fields keep what they show, and what was refused.
+        """
+        self._running = comparison.to_dict()
+        self._listed = set(self._chosen)  # the others are a click away
+        try:
+            same = self._untouched or self.comparison().to_dict() == self._running
+        except ValueError:
+            same = False
+        self._untouched = same
+        return same
 
     def _put(self, prefix: str, options: dict) -> None:
         for name, value in options.items():
@@ -226,6 +247,28 @@ class Settings:
             {"title": "Training", "fields": [*training, *_fields(_Seeds)]},
             {"title": "Recording", "fields": list(rest.values())},
         ]
+
+    def owns(self, key: str) -> bool:
+        """Whether a key is one of a setting, if perhaps of another task or network."""
+        return key in ("task", "network", "schemes") or (
+            key.partition(".")[0] in ("task", "network", "scheme") or key in self._all()
+        )
+
+    def to_words(self, *, of_all: bool = False) -> dict[str, str]:
+        """Every setting as words that `set` and `choose_all` take back.
+
+        Options of schemes that are not chosen are left out unless `of_all`.
+        """
+        chosen = tuple(f"scheme.{name}." for name in (self._schemes if of_all else self._chosen))
+        return {"schemes": ",".join(self._chosen)} | {
+            key: field.word(self._values[key])
+            for key, field in self._all().items()
+            if not key.startswith("scheme.") or key.startswith(chosen)
+        }
+
+    def refuse(self, key: str, typed: str, why: str) -> None:
+        """Say beside a field why what was typed there does not hold."""
+        self.messages[key], self.typed[key] = why, typed
 
     def _all(self) -> dict[str, Field]:
         found = [field for part in self._layout() for field in part.get("fields", [])]
@@ -282,9 +325,20 @@ class Settings:
 
     def choose(self, name: str, on: bool) -> None:
         """Add a scheme to the comparison or take it out; the last one stays."""
+        self.choose_all([*self._chosen, name] if on else [n for n in self._chosen if n != name])
+
+    def choose_all(self, names: list[str]) -> None:
+        """Compare just these schemes; names that there are not are refused."""
         self.messages.pop("schemes", None)
-        before = self._chosen
-        wanted = {*before, name} if on else {*before} - {name}
+        before, wanted = self._chosen, {*filter(None, names)}
+        unknown = sorted(wanted - {*self._schemes})
+        if unknown:
+            self.messages["schemes"] = (
+                f"There is no scheme {', '.join(unknown)}; there are {', '.join(self._schemes)}."
+            )
+            wanted -= {*unknown}
+            if not wanted:
+                return
         self._chosen = [known for known in self._schemes if known in wanted]
         try:
             self.comparison()

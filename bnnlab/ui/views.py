@@ -37,12 +37,15 @@ class Views:
         pane: what is put on the page.
         active: the name of the open view.
         other_name: the saved comparison that this one is compared with, if any.
+        lanes: the lanes to show; all of them when None.
     """
 
     def __init__(self, later: Callable[[Callable[[], Any], Callable[[Any], None]], None]):
         self.pane = Figures()
         self.active = figures.names()[0]
         self.other_name: str | None = None
+        self.lanes: list[str] | None = None
+        self._wish: dict[str, str] = {}
         self._later = later
         self._log: Log | None = None
         self._other: Log | None = None
@@ -52,16 +55,68 @@ class Views:
         self._asked = 0
         self._put_last = self._shown = 0
 
-    def look_at(self, log: Log) -> None:
-        """Show another comparison."""
+    def look_at(self, log: Log) -> list[str]:
+        """Show another comparison; return what was wished for and cannot be, in words."""
         self._log = log
+        self.lanes = [lane for lane in self.lanes or [] if lane in log.lanes] or None
+        refused = self._take_wish(log)
         if self.active not in self._offered():
             self.active = self._offered()[0]
         layers = layer_names(log)
         for chosen in self._chosen.values():
             if any(name not in layers for name in chosen.get("layers") or []):
                 del chosen["layers"]
+            if chosen.get("baseline") not in log.lanes:
+                chosen.pop("baseline", None)
         self._draw()
+        return refused
+
+    def wish(self, address: dict[str, str]) -> None:
+        """Note what an address says of views; the next comparison to be shown is shown like that.
+
+        What it does not say is as it is by default.
+        """
+        self._wish = {
+            key: value
+            for key, value in address.items()
+            if key == "view" or key.partition(".")[0] in figures.kinds()
+        }
+        self._chosen = {}
+        self.active = figures.names()[0]
+
+    def _take_wish(self, log: Log) -> list[str]:
+        wish, self._wish, refused = self._wish, {}, []
+        for key, value in wish.items():
+            try:
+                if key == "view":
+                    self._find(value)
+                    self.active = value
+                else:
+                    view, _, option = key.partition(".")
+                    self._choose(log, view, option, value)
+            except ValueError as error:
+                refused.append(f"{key}={value}: {error}.")
+        return refused
+
+    def to_address(self) -> dict[str, str]:
+        """Return the open view and the chosen options as an address has them."""
+        first = self._offered()[0]
+        chosen = {
+            f"{view}.{key}": _word(value)
+            for view, options in self._chosen.items()
+            for key, value in options.items()
+        }
+        return ({} if self.active == first else {"view": self.active}) | chosen
+
+    def chosen(self, view: str, key: str) -> Any:
+        """An option that was chosen for a view, None when it was left as it is."""
+        return self._chosen.get(view, {}).get(key)
+
+    def show_lanes(self, lanes: list[str] | None) -> None:
+        """Show just these lanes; all of them when None."""
+        if lanes != self.lanes:
+            self.lanes = lanes
+            self._draw()
 
     def compare_with(self, name: str | None, folder: Path | None) -> None:
         """Show a saved comparison beside this one; None shows this one alone."""
@@ -75,23 +130,35 @@ class Views:
             self.active = name
             self._draw()
 
-    def set(self, key: str, value: Any) -> None:
-        """Choose an option of the open view; what it does not take is ignored."""
-        kind = figures.kinds()[self.active]
-        if key not in kind.param or key in _HIDDEN or self._log is None:
-            return
-        if key == "layers":
-            value = None if value == _ALL else [value]
-        elif isinstance(kind.param[key], param.Integer) and isinstance(value, str):
-            value = int(value) if value.isdecimal() else value
-        before = self._chosen.get(self.active, {})
-        self._chosen[self.active] = {**before, key: value}
+    def set(self, key: str, value: Any, view: str | None = None) -> None:
+        """Choose an option of a view, by default of the open one.
+
+        Raises ValueError, in words, for what the view does not take.
+        """
+        if self._log is not None:
+            self._choose(self._log, view or self.active, key, value)
+            self._draw()
+
+    def _choose(self, log: Log, view: str, key: str, value: Any) -> None:
+        self._find(view)
+        parameters: dict[str, Any] = dict(figures.kinds()[view].param.objects())
+        if key not in parameters or key in _HIDDEN:
+            known = ", ".join(name for name in parameters if name not in _HIDDEN)
+            raise ValueError(f"the view {view} has no option {key!r}; it takes {known}")
+        before = self._chosen.get(view, {})
+        self._chosen[view] = {**before, key: _value(parameters[key], value)}
         try:
-            figures.get(self.active, **self.arguments()).panels(self._log)
-        except (ValueError, TypeError):
-            self._chosen[self.active] = before
-            return
-        self._draw()
+            figures.get(view, **self.arguments(view)).panels(log)
+        except (ValueError, TypeError) as error:
+            self._chosen[view] = before
+            raise ValueError(str(error)) from None
+        if key == "baseline" and not value:
+            del self._chosen[view][key]
+
+    def _find(self, view: str) -> None:
+        if view not in self._offered():
+            offered = ", ".join(self._offered())
+            raise ValueError(f"there is no view {view!r} here; there are {offered}")
 
     def theme(self, name: str) -> None:
         """Draw in "light" or "dark"."""
@@ -100,12 +167,15 @@ class Views:
             for live in self._live:
                 live.set_theme(name)
 
-    def arguments(self) -> dict[str, Any]:
-        """The open view's options."""
-        chosen = dict(self._chosen.get(self.active, {}))
-        if "layers" in figures.kinds()[self.active].param and "layers" not in chosen:
+    def arguments(self, view: str | None = None) -> dict[str, Any]:
+        """The options of a view, by default of the open one."""
+        view = view or self.active
+        chosen = dict(self._chosen.get(view, {}))
+        if "layers" in figures.kinds()[view].param and "layers" not in chosen:
             assert self._log is not None
             chosen["layers"] = [_telling_layer(self._log)]
+        if self.lanes is not None:
+            chosen["lanes"] = self.lanes
         return chosen
 
     def refresh(self) -> bool:
@@ -182,6 +252,10 @@ class Views:
         options = view.options()
         if options.get("layers") and not set(options["layers"]) <= set(layer_names(log)):
             options["layers"] = [_telling_layer(log)]
+        if options.get("lanes") and not set(options["lanes"]) <= set(log.lanes):
+            options["lanes"] = None
+        if options.get("baseline") not in log.lanes:
+            options.pop("baseline", None)
         return figures.get(view.key, **options)
 
     def _offered(self) -> list[str]:
@@ -252,6 +326,30 @@ class Views:
                 limits = {"low": low, "high": high, "step": step}
                 fields.append({**field, "kind": "range", **limits, "value": value})
         return fields
+
+
+def _value(parameter: Any, typed: Any) -> Any:
+    """What was typed or chosen, as a view's parameter takes it. Raises ValueError."""
+    if parameter.name == "layers":
+        return None if typed == _ALL else [str(typed)]
+    if isinstance(parameter, param.Boolean):
+        if typed not in (True, False, "on", "off"):
+            raise ValueError(f"{typed!r} is neither on nor off")
+        return typed in (True, "on")
+    if isinstance(typed, str) and isinstance(parameter, param.Integer):
+        return int(typed)
+    if isinstance(typed, str) and isinstance(parameter, param.Number):
+        return float(typed)
+    if parameter.name == "baseline":
+        return str(typed) or None
+    return typed
+
+
+def _word(value: Any) -> str:
+    """An option's value as `_value` takes it back."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return _ALL if value is None else value[0] if isinstance(value, list) else str(value)
 
 
 def _select(choices: Any, chosen: Any) -> dict[str, Any]:

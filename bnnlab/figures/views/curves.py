@@ -5,7 +5,7 @@ import param
 
 from bnnlab.figures import lines
 from bnnlab.figures.series import Series, over_seeds
-from bnnlab.figures.view import View, diverged, nice, through
+from bnnlab.figures.view import View, choose, diverged, nice, through
 
 METRICS = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 
@@ -14,7 +14,8 @@ class Curves(View):
     """Loss and accuracy of every lane over training, on train and validation data.
 
     Mini-batch losses are smoothed by an exponential moving average. With several seeds the line is
-    their mean and the band their range or standard deviation.
+    their mean and the band their range or standard deviation. Against a baseline, each curve is
+    the difference to that lane's of the same seed.
     """
 
     key = "curves"
@@ -31,6 +32,10 @@ class Curves(View):
         doc="Weight of the past in the moving average of the train columns; 0 is none.",
     )  # fmt: skip
     log_axis = param.Boolean(default=True, constant=True, doc="Draw losses on a logarithmic axis.")
+    baseline = param.String(
+        default=None, allow_None=True, constant=True,
+        doc="A lane that is subtracted from every lane, seed by seed; none when not given.",
+    )  # fmt: skip
     band = param.Selector(
         default="range", objects=["range", "deviation"], constant=True,
         doc="With several seeds: from the least to the greatest, or mean +- standard deviation.",
@@ -39,15 +44,19 @@ class Curves(View):
     def panels(self, log):
         """Return a panel for each metric."""
         lanes = self.chosen_lanes(log)
+        if self.baseline is not None:
+            choose("baseline", [self.baseline], log.lanes)
         return [self._panel(log, lanes, metric) for metric in self.metrics]
 
     def _panel(self, log, lanes, metric):
         loss, mini_batch = metric.endswith("loss"), metric.startswith("train")
         entries = []
+        base = {run.seed: run for run in log.runs if run.lane == self.baseline}
         for lane in lanes:
             runs = [run for run in log.runs if run.lane == lane]
             about = runs[0].description
-            series = over_seeds(runs, metric, self.smoothing if mini_batch else 0.0, self.band)
+            smoothing = self.smoothing if mini_batch else 0.0
+            series = over_seeds(runs, metric, smoothing, self.band, base)
             if not loss:
                 series = Series(series.x, *(100 * column for column in series[1:]))
             broken = [at for run in runs if (at := diverged(run)) is not None]
@@ -57,22 +66,25 @@ class Curves(View):
                     len(runs) > 1, min(broken, default=None),
                 )
             )  # fmt: skip
-        log_axis = loss and self.log_axis
-        limits = _limits([entry.series for entry in entries], loss, log_axis)
-        unit = "" if loss else " (%)"
+        log_axis = loss and self.log_axis and not base
+        limits = _limits([entry.series for entry in entries], loss, log_axis, bool(base))
+        unit = ("" if loss else " (%)") + (f" − {self.baseline}" if base else "")
         return lines.panel(
             metric.replace("_", " ") + unit, entries, through(log), limits, log=log_axis,
             number="0.0000" if loss else "0.0", height=220, events=lines.events_of(log, lanes),
         )  # fmt: skip
 
 
-def _limits(series, loss, log_axis):
+def _limits(series, loss, log_axis, signed):
     """Fit the axis to what was learnt: an untrained network's numbers may run off the figure."""
     settled = []
     for s in series:
         late = s.mean[s.x >= 0.04 * s.x[-1]] if len(s.x) > 1 else s.mean
         settled.append(late[np.isfinite(late)])
     values = np.concatenate([np.array([]), *settled])
+    if signed:
+        reach = nice(np.abs(values).max(initial=0) * 1.02)
+        return -reach, reach
     if not loss:
         low = values.min() if len(values) else 0.0
         floor = next(f for f in (98, 95, 90, 80, 60, 40, 20, 0) if low >= f or f == 0)

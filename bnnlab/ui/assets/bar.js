@@ -45,5 +45,6 @@ function transport(send) {
     write(rate, playing() && tick.rate ? `${tick.rate} steps/s` : "")
     track.firstChild.style.transform = `scaleX(${tick.steps ? tick.step / tick.steps : 0})`
   }
-  return { element, update, toggle: () => play.click() }
+  const go = (place) => { speed.value = place.speed || "" }
+  return { element, update, go, toggle: () => play.click() }
 }

@@ -6,7 +6,10 @@ export function render({ model, el }) {
   const form = formPart(send)
   const restart = restartBar(send)
   const lanes = lanesPart(send)
-  const card = cardPart(send)
+  const card = cardPart(send, lanes)
+  const shelf = shelfPart(send)
+  const story = storyPart(send, find)
+  const help = helpPart()
   const library = libraryPart(send)
   const views = viewsPart(send, h("div.figures", {}, model.get_child("figures")))
 
@@ -18,11 +21,21 @@ export function render({ model, el }) {
   const shade = h("div.shade", { onclick: () => drawer(false) })
   const root = h(`div.app${model.embedded ? ".embedded" : ""}`, { tabindex: "-1" },
     h("header.top", {}, h("span.brand", {}, "bnnlab"), library.element, busy, bar.element,
-      h("div.right", {}, exportPart(send),
+      h("div.right", {}, shelf.menu, exportPart(send),
+        iconButton("help", "Keys and help (?)", help.open),
         iconButton("moon", "Light or dark", () => theme(!root.classList.contains("dark"), true)),
         iconButton("settings", "Settings", () => drawer(!root.classList.contains("drawn")), ".narrow"))),
     rail, shade,
-    h("main", {}, notice, lanes.element, card.element, views.element))
+    h("main", {}, shelf.element, notice, story.element, lanes.element, card.element, views.element), help.element)
+
+  /** What a story points at. */
+  function find(look) {
+    const [what, ...rest] = look.split(" ")
+    const name = CSS.escape(rest.join(" "))
+    const places = { view: ".view", lanes: ".lanes", play: ".transport", step: ".transport [aria-label^='One step']",
+      tab: `[data-view="${name}"]`, lane: `.lane[data-lane="${name}"]`, field: `.field[data-key="${name}"]` }
+    return root.querySelector(places[what])
+  }
 
   function drawer(open) {
     root.classList.toggle("drawn", open)
@@ -34,7 +47,7 @@ export function render({ model, el }) {
     root.classList.toggle("dark", dark)
     if (!model.embedded) document.documentElement.classList.toggle("bnnlab-dark", dark)
     if (chosen) localStorage.setItem("bnnlab-theme", dark ? "dark" : "light")
-    send({ do: "theme", dark })
+    send({ do: "theme", dark, chosen })
   }
 
   const kept = localStorage.getItem("bnnlab-theme")
@@ -56,10 +69,18 @@ export function render({ model, el }) {
     model.on(name, () => update(model[name]))
     update(model[name])
   }
-  watch("form", (value) => { form.update(value); restart.update(value) })
-  watch("lanes", lanes.draw)
-  watch("views", views.update)
+  watch("form", (value) => { form.update(value); restart.update(value); story.point() })
+  watch("lanes", (value) => { lanes.draw(value); story.point() })
+  watch("views", (value) => { views.update(value); story.point() })
   watch("card", card.update)
+  watch("stories", shelf.update)
+  watch("story", (value) => { story.update(value); shelf.told(Boolean(value.name)) })
+  watch("place", (value) => { lanes.go(value); bar.go(value); story.point() })
+  let addressed = false // until the server has spoken, the address is what was asked for
+  watch("address", (query) => {
+    addressed ||= Boolean(query)
+    if (addressed && !model.embedded) history.replaceState(null, "", query || location.pathname)
+  })
   watch("library", library.update)
   watch("notice", showNotice)
   watch("busy", (text) => { write(busy, text); show(busy, Boolean(text)) })
@@ -70,6 +91,7 @@ export function render({ model, el }) {
     if (data.type === "all") return Object.entries(parts).forEach(([name, update]) => update(data[name]))
     bar.update(data)
     lanes.update(data.lanes)
+    story.measure(data.claims)
     requestAnimationFrame(() => {
       root.dataset.frame = data.frame
       send({ do: "drawn", frame: data.frame })
@@ -82,19 +104,30 @@ export function render({ model, el }) {
     const target = event.composedPath()[0]
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return
     if (event.key === "Escape") return drawer(false)
-    if (typing(target) || (event.key === " " && target.matches("button"))) return
-    const action = { " ": bar.toggle, ArrowRight: () => send({ do: "step" }), r: () => send({ do: "reset" }) }[event.key]
-    if (!action) return
+    if (typing(target) || help.element.open || (event.key === " " && target.matches("button, summary, a"))) return
+    const action = {
+      " ": bar.toggle, ArrowRight: () => (event.shiftKey ? views.turn(1) : send({ do: "step" })), ArrowLeft: () => event.shiftKey && views.turn(-1),
+      r: () => send({ do: "reset" }), t: () => theme(!root.classList.contains("dark"), true), "/": () => lanes.filter.focus(), "?": help.open,
+    }[event.key.length === 1 ? event.key.toLowerCase() : event.key]
+    if (!action || help.off()) return
     event.preventDefault()
     action()
   }
   const onPage = (event) => { if (event.target === document.body) keys(event) }
   document.addEventListener("keydown", onPage)
 
-  model.on("after_render", () => theme(kept ? kept === "dark" : system.matches, false))
+  // A figure that is pointed at says where; the cards show the numbers of that step.
+  const pointed = (event) => { if (event.detail.bench === model.token) lanes.look(event.detail.at) }
+  document.addEventListener("bnnlab-pointed", pointed)
+
+  model.on("after_render", () => {
+    const wanted = model.place.theme || kept
+    theme(wanted ? wanted === "dark" : system.matches, false)
+  })
   model.on("remove", () => {
     system.removeEventListener("change", follow)
     document.removeEventListener("keydown", onPage)
+    document.removeEventListener("bnnlab-pointed", pointed)
   })
   send({ do: "ready" })
   return root

@@ -43,7 +43,7 @@ function formPart(send) {
     const message = h("p.message", { id: ids.message, role: "alert", hidden: true })
     controls.set(field.key, { control, message, field })
     const live = field.live ? h("span.live", { title: "Acts at once, without a restart" }, "live") : null
-    return h(`div.field.of-${field.kind}`, { title: field.help },
+    return h(`div.field.of-${field.kind}`, { title: field.help, "data-key": field.key },
       h("label", { for: ids.input }, field.label, live),
       control, message, h("span.hidden-text", { id: ids.help }, `${field.help} ${field.allowed}`))
   }

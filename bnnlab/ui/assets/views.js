@@ -86,5 +86,11 @@ function viewsPart(send, figures) {
       send({ do: "shown", stamp })
     }
   }
-  return { element, update }
+  /** Open the view before (-1) or the next (1). */
+  function turn(way) {
+    const all = [...tabs.children]
+    const at = all.findIndex((one) => one.getAttribute("aria-selected") === "true")
+    all[(at + way + all.length) % all.length]?.click()
+  }
+  return { element, update, turn }
 }
