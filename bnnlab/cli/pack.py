@@ -37,11 +37,25 @@ def command(comparison, lane, seed, out) -> None:
     log = bnnlab.open(comparison)
     model = log.model(lane, seed)
     packed = bnnlab.pack(model)
+    packed.about = _about(log, packed)
     packed.save(out)
     floats = bnnlab.summary(model).bytes_float32
     size = out.stat().st_size
     click.echo(f"{out}: {size:,} bytes; with 32-bit weights {floats:,} ({floats / size:.1f} times)")
     click.echo(_check(log, model, bnnlab.load_packed(out)))
+
+
+def _about(log: Any, packed: Any) -> Any:
+    """What the task says of samples and scores; nothing where its file is gone."""
+    from bnnlab import tasks
+    from bnnlab.packed.about import NOTHING_KNOWN, checked
+
+    try:
+        known = tasks.get(**log.comparison["task"]).about()
+    except tasks.TaskUnavailable as error:
+        click.echo(f"How samples are prepared is not in the file: {error}", err=True)
+        return NOTHING_KNOWN
+    return checked(known, packed.inputs, packed.outputs, text=not packed.shape)
 
 
 def _check(log: Any, model: Any, packed: Any) -> str:

@@ -22,6 +22,13 @@ activation is "none", "relu", {"codes": [...], "step": s} for integers times s, 
 rounding to 127 steps, XNOR-Net's signs times their mean size. Pixels are pooled ("pool", or null)
 before the activation and what is folded with it, or after it.
 
+"about" may be there or not, and says what a user must know, all of it optional: the "task", the
+"classes" by score, and how samples are prepared: "numbers", {"centre": 8, "unit": 8} and perhaps
+"low" and "high", where the network takes (number - centre) / unit; or "columns" of a table, such
+numbers with a "name" or {"name": ..., "values": [...]} for words, each of which is 1 or 0, with the
+name of the "label"; or the "vocabulary" of a text, whose first character stands for all others, and
+the "length" of its sequences; or "prepared", in words, where that is left to the user.
+
 Tensors of layer L, words being ceil(n / 32), n the weights of an output in the order height, width,
 channel (a dense layer after an image has a window as large as the image):
 
@@ -78,7 +85,11 @@ def dump(model: PackedModel) -> bytes:
         "input": _entry(model.entry),
         "layers": [_describe(layer) for layer in model.layers],
     }
+    if about := model.about.described():
+        description["about"] = about
     network = json.dumps(description)
+    if len(network) > MAX_HEADER // 2:
+        raise ValueError(f"the description takes {len(network):,} bytes; {MAX_HEADER // 2:,} fit")
     return serialize(model.arrays(), {"format": FORMAT, "version": VERSION, "network": network})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bnnlab.packed import kernels
+from bnnlab.packed.about import NOTHING_KNOWN, About
 from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.lstm import PackedLSTM
 from bnnlab.packed.program import Program, lower
@@ -35,10 +36,17 @@ class PackedModel:
         inputs: numbers of a sample; symbols of a text.
         outputs: scores.
         entry: what is made of the input first.
+        about: what users must know of samples and scores, where it was said; can be set.
     """
 
-    def __init__(self, layers: list[Layer], shape: tuple[int, ...], entry: Entry):
-        self.layers, self.shape, self.entry = layers, shape, entry
+    def __init__(
+        self,
+        layers: list[Layer],
+        shape: tuple[int, ...],
+        entry: Entry,
+        about: About = NOTHING_KNOWN,
+    ):
+        self.layers, self.shape, self.entry, self.about = layers, shape, entry, about
         self.inputs = math.prod(shape) if shape else layers[0].inputs
         self.outputs = layers[-1].outputs
         self._spare: list[np.ndarray] = []

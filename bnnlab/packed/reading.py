@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from bnnlab.packed import kernels
+from bnnlab.packed.about import About, checked
 from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.levels import SIGNS, TERNARY, Codes, Levels
 from bnnlab.packed.lstm import FloatColumns, Gates, PackedLSTM, SignColumns
@@ -83,7 +84,8 @@ def read(file: Any, description: str) -> PackedModel:
         network = json.loads(description)
     except (ValueError, RecursionError) as error:
         raise Damaged(f"the description is not JSON: {error}") from error
-    fits = isinstance(network, dict) and set(network) == {"shape", "input", "layers"}
+    needed = {"shape", "input", "layers"}
+    fits = isinstance(network, dict) and needed <= set(network) <= needed | {"about"}
     _expect(fits, "the description is no object with shape, input and layers")
     described = network["layers"]
     _expect(isinstance(described, list) and 1 <= len(described) <= MAX_LAYERS, "no list of layers")
@@ -122,7 +124,17 @@ def read(file: Any, description: str) -> PackedModel:
             layers.append(reader.layer(layer, place, codes, i == 0))
         place, codes = layers[-1].shape, layers[-1].codes
     reader.finish()
-    return PackedModel(layers, shape, entry)
+    model = PackedModel(layers, shape, entry)
+    if "about" in network:
+        model.about = _about(network["about"], model)
+    return model
+
+
+def _about(given: Any, model: PackedModel) -> About:
+    try:
+        return checked(given, model.inputs, model.outputs, text=not model.shape)
+    except ValueError as error:
+        raise Damaged(str(error)) from error
 
 
 def _shape(given: Any) -> tuple[int, ...]:

@@ -1,11 +1,8 @@
 """The user's own arrays, in an NPZ file."""
 
-import lzma
 import math
-import zipfile
-import zlib
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import param
@@ -13,15 +10,11 @@ import param
 from bnnlab import limits
 from bnnlab.tasks import preprocessing, splitting, userfile
 from bnnlab.tasks.base import FileRefused, Split, Task
+from bnnlab.tasks.npz import Archive
 
 SPLIT = ("x_train", "y_train", "x_test", "y_test")
 VALIDATION = ("x_val", "y_val")
 WHOLE = ("x", "y")
-# What damaged or hostile files make zipfile and the header of an array raise.
-DAMAGE = (
-    ValueError, OSError, EOFError, KeyError, RuntimeError, RecursionError, MemoryError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-)  # fmt: skip
 
 
 class Arrays(Task):
@@ -59,6 +52,12 @@ class Arrays(Task):
         """How many classes there are in the training part."""
         return len(self._about().classes)
 
+    def about(self):
+        """Its classes, and whether its numbers are pixels."""
+        about = self._about()
+        known = {"task": self.key, "classes": [str(value) for value in about.classes]}
+        return known | {"numbers": preprocessing.PIXELS} if about.pixels else known
+
     def fetch(self, progress=None):
         """See that the file is there and can be used."""
         self._about()
@@ -67,7 +66,7 @@ class Arrays(Task):
         """Return the parts, each sample a row of numbers."""
         file = self._file()
         about = _describe(file)
-        with _Archive(file) as archive:
+        with Archive(file.path) as archive:
             found = {name: archive.read(name) for name in about.names}
         for name in found:
             if name.startswith("x"):
@@ -85,11 +84,14 @@ class Arrays(Task):
 
 
 class _About(NamedTuple):
-    """What a file holds: the arrays to read, a sample's shape, the classes in their order."""
+    """What a file holds: the arrays to read, a sample's shape, the classes in their order, whether
+    what is learnt from are pixels.
+    """
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
     classes: np.ndarray
+    pixels: bool
 
 
 def _parts(found: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -118,8 +120,8 @@ def _inputs(file: userfile.UserFile, name: str, x: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _describe(file: userfile.UserFile) -> _About:
-    with _Archive(file) as archive:
-        names = archive.names()
+    with Archive(file.path) as archive:
+        names = _names(archive)
         headers = {name: archive.header(name) for name in names}
         size = 0
         for name, (shape, kind) in headers.items():
@@ -138,7 +140,23 @@ def _describe(file: userfile.UserFile) -> _About:
                 raise FileRefused(f"{file.path}: {x} has {shapes[x][0]:,} samples, {y} has "
                                   f"{shapes[y][0]:,} labels")  # fmt: skip
         labels = {name: archive.read(name) for name in names if name.startswith("y")}
-    return _About(names, samples.pop(), _classes(file, labels))
+    pixels = headers[names[0]][1] == np.uint8
+    return _About(names, samples.pop(), _classes(file, labels), pixels)
+
+
+def _names(archive: Archive) -> tuple[str, ...]:
+    """Return the arrays to read, inputs and labels in turn."""
+    there = archive.names()
+    if set(SPLIT) <= set(there):
+        validation = VALIDATION if set(VALIDATION) <= set(there) else ()
+        return (*SPLIT[:2], *validation, *SPLIT[2:])
+    if set(WHOLE) <= set(there):
+        return WHOLE
+    shown = ", ".join(there[:10]) + (", ..." if len(there) > 10 else "")
+    raise FileRefused(
+        f"{archive.path} holds {shown or 'nothing'}; give x and y, or x_train, y_train, x_test, "
+        "y_test and perhaps x_val, y_val"
+    )
 
 
 def _check(file: userfile.UserFile, name: str, shape: tuple[int, ...], kind: np.dtype) -> None:
@@ -179,63 +197,3 @@ def _classes(file: userfile.UserFile, labels: dict[str, np.ndarray]) -> np.ndarr
         if len(strange):
             raise FileRefused(f"{file.path}: {name} holds {strange[0]!s}, which is not trained on")
     return classes
-
-
-class _Archive:
-    """An NPZ file, read so that no more is unpacked than an array's header says and is checked."""
-
-    def __init__(self, file: userfile.UserFile):
-        self._path = file.path
-
-    def __enter__(self) -> "_Archive":
-        self._zip = self._tried("the file", lambda: zipfile.ZipFile(self._path))
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._zip.close()
-
-    def names(self) -> tuple[str, ...]:
-        """Return the arrays to read, inputs and labels in turn."""
-        there = [name.removesuffix(".npy") for name in self._zip.namelist()]
-        if set(SPLIT) <= set(there):
-            validation = VALIDATION if set(VALIDATION) <= set(there) else ()
-            return (*SPLIT[:2], *validation, *SPLIT[2:])
-        if set(WHOLE) <= set(there):
-            return WHOLE
-        shown = ", ".join(there[:10]) + (", ..." if len(there) > 10 else "")
-        raise FileRefused(
-            f"{self._path} holds {shown or 'nothing'}; give x and y, or x_train, y_train, x_test, "
-            "y_test and perhaps x_val, y_val"
-        )
-
-    def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Return the shape and type of an array, without reading it."""
-        return self._tried(name, lambda: self._header(name))
-
-    def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        with self._zip.open(f"{name}.npy") as file:
-            version = np.lib.format.read_magic(file)
-            if version == (1, 0):
-                shape, _, kind = np.lib.format.read_array_header_1_0(file)
-            elif version == (2, 0):
-                shape, _, kind = np.lib.format.read_array_header_2_0(file)
-            else:
-                raise ValueError(f"version {version} of the format")
-        if min(shape, default=0) < 0:
-            raise ValueError(f"the shape {shape}")
-        return shape, kind
-
-    def read(self, name: str) -> np.ndarray:
-        """Return an array."""
-
-        def read() -> np.ndarray:
-            with self._zip.open(f"{name}.npy") as file:
-                return np.lib.format.read_array(file, allow_pickle=False)
-
-        return self._tried(name, read)
-
-    def _tried(self, what: str, action: Any) -> Any:
-        try:
-            return action()
-        except DAMAGE as error:
-            raise FileRefused(f"{self._path}: {what} cannot be read ({error})") from None

@@ -78,6 +78,16 @@ class Task(param.Parameterized):
         """Its options by name: plain values that can be written as JSON."""
         return registry.options(self)
 
+    def about(self) -> dict[str, Any]:
+        """What must be known to use a trained network on new samples: plain data.
+
+        "task" and "classes" (their names); and how samples are prepared as `load` does: "numbers",
+        {"centre", "unit"} and perhaps "low" and "high", where (number - centre) / unit is learnt;
+        or "columns" of a table, with the name of its "label"; or the "vocabulary" of a text and the
+        "length" of its sequences; or "prepared", words for what cannot be said so.
+        """
+        return {"task": self.key, "classes": [str(i) for i in range(self.classes)]}
+
     def fetch(self, progress: Progress | None = None) -> None:
         """See to it that the data is on this machine; most tasks' data always is.
 

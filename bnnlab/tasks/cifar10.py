@@ -20,6 +20,9 @@ TRAIN = [f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 
 TEST = "cifar-10-batches-bin/test_batch.bin"
 IMAGES = 10_000  # of each file
 PIXELS = 3 * 32 * 32
+CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
 
 # Raised whenever the same photographs would give other numbers.
 VERSION = 1
@@ -61,6 +64,13 @@ class CIFAR10(Task):
     def fetch(self, progress=None):
         """Download and prepare what is not in the cache."""
         self._kept(progress)
+
+    def about(self):
+        """Its classes, and how photographs are prepared."""
+        known = super().about() | {"classes": list(CLASSES)}
+        if self.preprocessing == "centred":
+            return known | {"numbers": preprocessing.PIXELS}
+        return known | {"prepared": "global contrast normalization and whitening"}
 
     def load(self):
         """Return the first 45,000 photographs for training, 5,000 for validation, and the test set;

@@ -25,6 +25,10 @@ class Digits(Task):
     shape = (1, 8, 8)
     order = 0
 
+    def about(self):
+        """Its digits, and that pixels are 0 to 16."""
+        return super().about() | {"numbers": {"centre": 8, "unit": 8, "low": 0, "high": 16}}
+
     def load(self):
         """Return 1257, 270 and 270 images, each class in equal shares.
 

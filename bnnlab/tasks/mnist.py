@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnnlab.tasks import download
+from bnnlab.tasks import download, preprocessing
 from bnnlab.tasks.base import Progress, Split, Task
 
 MIRRORS = (
@@ -72,6 +72,10 @@ class MNIST(Task):
         """Download what is neither in the folder BNNLAB_DATA names nor in the cache."""
         for part in PARTS.values():
             read_part(part, progress)
+
+    def about(self):
+        """Its digits, and that pixels are 0 to 255."""
+        return super().about() | {"numbers": preprocessing.PIXELS}
 
     def load(self):
         """Return the first 50,000 images for training, 10,000 for validation, and the test set.

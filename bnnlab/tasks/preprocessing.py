@@ -13,6 +13,10 @@ def batches(count: int) -> Iterator[slice]:
         yield slice(start, min(start + ROWS, count))
 
 
+# What `centred` does, as `Task.about` says it.
+PIXELS = {"centre": 127.5, "unit": 128, "low": 0, "high": 255}
+
+
 def centred(pixels: np.ndarray) -> np.ndarray:
     """Pixels p (0 to 255) become (2 p - 255) / 256: multiples of 1/256, so that their sums with
     signs are exact in float32, whatever the order.

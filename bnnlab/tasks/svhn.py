@@ -71,6 +71,12 @@ class SVHN(Task):
         """Download and prepare what is not in the cache."""
         self._kept(progress)
 
+    def about(self):
+        """Its digits, and how images are prepared."""
+        if self.preprocessing == "centred":
+            return super().about() | {"numbers": preprocessing.PIXELS}
+        return super().about() | {"prepared": "global and local contrast normalization"}
+
     def load(self):
         """Return the images; all red pixels of an image first, then green, then blue.
 

@@ -49,6 +49,25 @@ class Table(Task):
         """How many values the label takes."""
         return len(self._columns().classes)
 
+    def about(self):
+        """What its columns and its classes are."""
+        file = self._file()
+        columns, table = _describe(file, self.label), _read(file)
+        train = splitting.stratified(np.searchsorted(columns.classes, _values(table[self.label])))[
+            0
+        ]
+        described = []
+        for name, values in columns.values.items():
+            if values is not None:
+                described.append({"name": name, "values": [str(value) for value in values]})
+                continue
+            centre, unit = _centre_and_unit(table[name].to_numpy(np.float64), train)
+            described.append({"name": name, "centre": float(centre), "unit": float(unit)})
+        classes = [str(value) for value in columns.classes]
+        return {
+            "task": self.key, "classes": classes, "columns": described, "label": self.label,
+        }  # fmt: skip
+
     def fetch(self, progress=None):
         """See that the table is there and can be used."""
         self._columns()
@@ -171,10 +190,14 @@ def _check_finite(file: userfile.UserFile, table: "pd.DataFrame", name: str) -> 
 
 
 def _standardized(numbers: np.ndarray, train: np.ndarray) -> np.ndarray:
-    known = numbers[train]
-    deviation = known.std() if np.ptp(known) > 0 else 1.0
+    centre, unit = _centre_and_unit(numbers, train)
     with np.errstate(over="ignore"):  # infinite, and refused
-        return ((numbers - known.mean()) / deviation).astype(np.float32)
+        return ((numbers - centre) / unit).astype(np.float32)
+
+
+def _centre_and_unit(numbers: np.ndarray, train: np.ndarray) -> tuple[Any, Any]:
+    known = numbers[train]
+    return known.mean(), known.std() if np.ptp(known) > 0 else 1.0
 
 
 def _read(file: userfile.UserFile) -> "pd.DataFrame":

@@ -111,12 +111,13 @@ class Text(Task):
         """The size of the vocabulary."""
         return len(self.vocabulary)
 
+    def about(self):
+        """Its characters, and how many make a sequence."""
+        return {"task": self.key, "vocabulary": self.vocabulary, "length": self.length}
+
     def encode(self, text: str) -> np.ndarray:
         """Return the symbols of a text, int64 `(characters,)`."""
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-        known = np.array([ord(character) for character in self.vocabulary[1:]], dtype="<u4")
-        place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-        return np.where(known[place] == codes, place + 1, 0)
+        return encode(text, self.vocabulary)
 
     def decode(self, symbols: np.ndarray) -> str:
         """Return the text that symbols `(characters,)` spell."""
@@ -150,7 +151,7 @@ class Text(Task):
         if self.source == "war_and_peace":
             return _war_and_peace(None).read_bytes().decode("latin-1")
         self._described()
-        return _read(self._file())
+        return read(self._file())
 
     def _file(self) -> userfile.UserFile:
         example = "text:source=file,path=notes.txt"
@@ -165,6 +166,16 @@ class Text(Task):
                 f"{least:,}"
             )
         return known
+
+
+def encode(text: str, vocabulary: str) -> np.ndarray:
+    """The symbols of a text, int64 `(characters,)`: places in the vocabulary, whose first character
+    stands for all that are not in it and whose others are in the order of their code points.
+    """
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    known = np.array([ord(character) for character in vocabulary[1:]], dtype="<u4")
+    place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+    return np.where(known[place] == codes, place + 1, 0)
 
 
 def _ends(count: int) -> tuple[int, int]:
@@ -189,7 +200,11 @@ def _war_and_peace(progress) -> Path:
     return download.obtain(remote, partial(download.same, sha256=WAR_AND_PEACE_SHA256), progress)
 
 
-def _read(file: userfile.UserFile) -> str:
+def read(file: userfile.UserFile) -> str:
+    """A file's text.
+
+    Raises FileRefused when it cannot be read or is no text in UTF-8.
+    """
     try:
         with file.path.open("rb") as source:
             text = source.read(limits.TEXT_BYTES).decode("utf-8-sig")
@@ -207,7 +222,7 @@ def _read(file: userfile.UserFile) -> str:
 @lru_cache(maxsize=16)
 def _describe(file: userfile.UserFile) -> tuple[int, str]:
     """Count a file's characters, and find the different ones in its training part."""
-    text = _read(file)
+    text = read(file)
     known = set(text[: _ends(len(text))[0]]) - {UNKNOWN}
     if len(known) >= limits.CLASSES:
         raise FileRefused(
