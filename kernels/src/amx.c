@@ -18,8 +18,7 @@
 #define BLOCK 512
 #define MOST_TILES 32       /* of rows */
 #define INPUT_BYTES 524288  /* laid out together */
-#define LEAST_BYTES_ROWS 8
-#define LEAST_REAL_ROWS 3
+#define LEAST_ROWS 3
 
 /* Rows laid out: tiles [blocks of inputs, tiles of rows, steps of a block]. Zeros fill them up. */
 struct rows {
@@ -47,10 +46,14 @@ static size_t steps_of(size_t k)
     return (k + STEP - 1) / STEP;
 }
 
-/* How many tiles of rows fit, or 0. */
-static size_t tiles_at_most(size_t k)
+/* How many rows that take `each` rows of tiles are laid out together, of m: as many as fit, as evenly
+ * as pairs of tiles allow, which are multiplied fastest. 0 where not even one tile fits. */
+static size_t rows_together(size_t m, size_t k, size_t each)
 {
-    return smaller(INPUT_BYTES / TILE_BYTES / (steps_of(k) + !k), MOST_TILES);
+    const size_t pair = 2 * TILE_ROWS / each;
+    const size_t most =
+        smaller(INPUT_BYTES / TILE_BYTES / (steps_of(k) + !k), MOST_TILES) * TILE_ROWS / each;
+    return most < pair ? most : smaller(most, (tile_rows(m, most) + pair - 1) / pair * pair);
 }
 
 /* Where step `step` of row `row` lies. */
@@ -232,15 +235,15 @@ static void store_reals(const struct rows *rows, const double *units, size_t pan
 void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n,
                               size_t k, int32_t *out)
 {
-    const size_t words = BNNLAB_WORDS(k), most = tiles_at_most(k) * TILE_ROWS;
-    if (m < LEAST_BYTES_ROWS || !most || !k) {
+    const size_t words = BNNLAB_WORDS(k), together = rows_together(m, k, 1);
+    if (m < LEAST_ROWS || !together || !k) {
         bnnlab_avx512.bytes_product(codes, panels, m, n, k, out);
         return;
     }
     struct rows rows;
     configure();
     for (size_t i = 0, some; i < m; i += some) {
-        some = tile_rows(m - i, most);
+        some = smaller(m - i, together);
         lay_out_bytes(codes + i * k, some, k, &rows);
         for (size_t j = 0; j < n; j += 2 * BNNLAB_LANES) {
             const int wide = n - j > BNNLAB_LANES;
@@ -259,8 +262,8 @@ void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size
 void bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                              float *out)
 {
-    const size_t words = BNNLAB_WORDS(k), most = tiles_at_most(k) * TILE_ROWS / 4;
-    if (m < LEAST_REAL_ROWS || !most || !k) {
+    const size_t words = BNNLAB_WORDS(k), together = rows_together(m, k, 4);
+    if (m < LEAST_ROWS || !together || !k) {
         bnnlab_avx512.sign_product(x, panels, m, n, k, out);
         return;
     }
@@ -268,7 +271,7 @@ void bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, s
     double units[MOST_TILES * TILE_ROWS / 4];
     configure();
     for (size_t i = 0, some; i < m; i += some) {
-        some = tile_rows(m - i, most);
+        some = smaller(m - i, together);
         lay_out_reals(x + i * k, some, k, &rows, units);
         for (size_t j = 0; j < n; j += 2 * BNNLAB_LANES) {
             const int wide = n - j > BNNLAB_LANES;
