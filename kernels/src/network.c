@@ -9,6 +9,7 @@
 #include "functions.h"
 #include "plan.h"
 
+#include <float.h>
 #include <string.h>
 
 size_t bnnlab_places(size_t size, size_t window, size_t stride, size_t padding)
@@ -95,16 +96,23 @@ static void decode(const struct image *image, const struct bnnlab_values *values
             }
 }
 
+/* Where the pixel of that number lies among those with a border. */
+static size_t pixel_of(const struct image *image, size_t number)
+{
+    const size_t pixels = image->high * image->wide;
+    if (!image->pad_down && !image->pad_across)
+        return number;
+    const size_t at = number % pixels;
+    return pixel_at(image, number / pixels, at / image->wide, at % image->wide);
+}
+
 /* Bits of a tile, planes [m, words], to where they belong: as they are, or as the patterns of codes. */
 static void scatter(const struct bnnlab_layer *layer, const uint32_t *bits, size_t m, size_t n,
                     size_t first_output, const struct image *to, size_t first_pixel)
 {
     const size_t words = BNNLAB_WORDS(n), planes = bits_of(layer->levels);
-    const size_t pixels = to->high * to->wide;
     for (size_t i = 0; i < m; i++) {
-        const size_t sample = (first_pixel + i) / pixels, at = (first_pixel + i) % pixels;
-        uint32_t *row = to->bits + pixel_at(to, sample, at / to->wide, at % to->wide) * to->words +
-                        first_output / 32;
+        uint32_t *row = to->bits + pixel_of(to, first_pixel + i) * to->words + first_output / 32;
         if (layer->patterns.length == 0) {
             for (size_t p = 0; p < planes; p++)
                 for (size_t w = 0; w < words; w++)
@@ -161,9 +169,7 @@ static int finish(const struct run *run, const struct bnnlab_layer *layer, void 
         }
         uint32_t *bits = (uint32_t *)run->bits;
         if (direct) {
-            const size_t pixels = to->high * to->wide, at = first_pixel % pixels;
-            bits = to->bits + output / 32 +
-                   pixel_at(to, first_pixel / pixels, at / to->wide, at % to->wide) * to->words;
+            bits = to->bits + pixel_of(to, first_pixel) * to->words + output / 32;
         }
         nan |= run->family->threshold(values, real, m, some, layer->thresholds.at + layer->levels * output,
                                       layer->levels, planes, layer->flip.at + output / 32, bits);
@@ -293,6 +299,15 @@ static void accumulate(uint32_t *sums, const uint32_t *part, uint32_t factor, si
         sums[e] = (begun ? sums[e] : 0) + factor * part[e];
 }
 
+/* In which way a window lies on the image. */
+static size_t way_of(const struct bnnlab_layer *layer, const struct sizes *is, size_t place)
+{
+    if (layer->ways_down.length == 0)
+        return 0;
+    return layer->ways_down.at[place / is->across] * is->ways_across +
+           layer->ways_across.at[place % is->across];
+}
+
 /* Integer sums of the windows `first` ... of a sample (dense: of the samples from that one on) with the
  * outputs from `output` on, as the tile [windows, n]. */
 static void integer_tile(const struct run *run, const struct bnnlab_layer *layer, const struct sizes *is,
@@ -344,11 +359,8 @@ static void integer_tile(const struct run *run, const struct bnnlab_layer *layer
         for (size_t e = 0; e < count * n; e++)
             sums[e] *= (uint32_t)layer->given.gap;
     for (size_t i = 0; layer->offsets.length && i < count; i++) {
-        const size_t place = first + i, across = ways_of(layer->ways_across);
-        const size_t way = layer->ways_down.length ? layer->ways_down.at[place / is->across] * across +
-                                                         layer->ways_across.at[place % is->across]
-                                                   : 0;
-        const int32_t *offsets = layer->offsets.at + way * layer->outputs + output;
+        const int32_t *offsets =
+            layer->offsets.at + way_of(layer, is, first + i) * layer->outputs + output;
         for (size_t e = 0; e < n; e++)
             sums[i * n + e] += (uint32_t)offsets[e];
     }
@@ -385,6 +397,15 @@ static void real_tile(const struct run *run, const struct bnnlab_layer *layer, c
     }
 }
 
+/* Whether all numbers are within +-limit; a NaN is not. */
+static int within(const float *x, size_t count, float limit)
+{
+    int32_t off = 0;
+    for (size_t e = 0; e < count; e++)
+        off |= !(x[e] <= limit) | !(x[e] >= -limit);
+    return !off;
+}
+
 /* A first layer's inputs as bytes: numbers of the form (low + 2**shift * byte) / 256. */
 struct grid {
     int32_t low;
@@ -395,12 +416,10 @@ struct grid {
 /* Whether the numbers lie on such a grid, and are not too many for exact sums in float32. */
 static int on_a_grid(const float *x, size_t count, struct grid *grid)
 {
-    int32_t low = INT32_MAX, high = INT32_MIN, first = 0, different = 0, off = 0;
-    for (size_t e = 0; e < count; e++)
-        off |= !(x[e] >= -128.0f && x[e] <= 128.0f);
-    if (off || count == 0)
+    int32_t low = INT32_MAX, high = INT32_MIN, different = 0, off = 0;
+    if (count == 0 || !within(x, count, 128.0f))
         return 0;
-    first = (int32_t)(x[0] * 256.0f);
+    const int32_t first = (int32_t)(x[0] * 256.0f);
     for (size_t e = 0; e < count; e++) {
         const float unit = x[e] * 256.0f;
         const int32_t value = (int32_t)unit;
@@ -429,7 +448,7 @@ static void byte_tile(const struct run *run, const struct bnnlab_layer *layer, c
                       const uint8_t *rows, const struct grid *grid, size_t first, size_t count,
                       size_t output, size_t n)
 {
-    const size_t panel = is->row_words * BNNLAB_LANES, across = ways_of(layer->ways_across);
+    const size_t panel = is->row_words * BNNLAB_LANES;
     uint32_t *sums = (uint32_t *)run->tiles[0], *part = (uint32_t *)run->tiles[1];
     for (size_t j = 0; j < layer->sign_planes; j++) {
         const uint32_t factor = (uint32_t)layer->factors.at[j];
@@ -440,18 +459,20 @@ static void byte_tile(const struct run *run, const struct bnnlab_layer *layer, c
         if (!alone)
             accumulate(sums, part, factor, count * n, j != 0);
     }
+    /* What the bytes leave out of the numbers, of the windows that lie in the same way. */
+    const float unit = layer->halved ? 1.0f / 512 : 1.0f / 256;
     float *reals = (float *)run->tiles[0];
+    size_t last = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
-        const size_t place = first + i;
-        const size_t way = layer->ways_down.length ? layer->ways_down.at[place / is->across] * across +
-                                                         layer->ways_across.at[place % is->across]
-                                                   : 0;
+        const size_t way = way_of(layer, is, first + i);
         const int32_t *totals = layer->totals.at + way * layer->outputs + output;
-        const float unit = layer->halved ? 1.0f / 512 : 1.0f / 256;
+        for (size_t e = 0; way != last && e < n; e++)
+            part[e] = (uint32_t)grid->low * (uint32_t)totals[e];
+        last = way;
         for (size_t e = i * n; e < (i + 1) * n; e++) {
             int32_t sum;
             memcpy(&sum, sums + e, 4);
-            const float exact = (float)(sum * (1 << grid->shift) + grid->low * totals[e - i * n]) * unit;
+            const float exact = (float)(int32_t)(((uint32_t)sum << grid->shift) + part[e - i * n]) * unit;
             memcpy(reals + e, &exact, 4);
         }
     }
@@ -764,17 +785,6 @@ static int run_samples(const struct run *run, const void *x, size_t samples, flo
     return nan;
 }
 
-static int is_finite(const float *x, size_t count)
-{
-    uint32_t off = 0;
-    for (size_t e = 0; e < count; e++) {
-        uint32_t bits;
-        memcpy(&bits, x + e, 4);
-        off |= ((bits & 0x7f800000u) == 0x7f800000u);
-    }
-    return !off;
-}
-
 static int are_symbols(const int64_t *x, size_t count, size_t symbols)
 {
     int off = 0;
@@ -806,7 +816,7 @@ int bnnlab_network_run_with(const struct bnnlab_family *family, const struct bnn
     if (x_length != samples * inputs || out_length != samples * length * outputs ||
         workspace_length < run.plan.total || (samples && (!x || !out || !workspace)))
         return BNNLAB_BAD_LENGTH;
-    if (!(text ? are_symbols(x, x_length, first->symbols) : is_finite(x, x_length)))
+    if (!(text ? are_symbols(x, x_length, first->symbols) : within(x, x_length, FLT_MAX)))
         return BNNLAB_BAD_INPUT;
     unsigned char *at = workspace;
     for (int i = 0; i < 2; i++, at += run.plan.image)

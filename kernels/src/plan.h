@@ -58,14 +58,15 @@ struct sizes {
     size_t taps, inputs;
     size_t words;               /* of a pixel's bits */
     size_t row_words;           /* of the panels' rows */
-    size_t ways;
+    size_t ways, ways_across;   /* in which a window lies on the image: all, and across it */
     int dense, by_words, signs;
 };
 
-static size_t ways_of(struct bnnlab_bytes ways)
+/* Of an array of another length, which fits no layer, nothing is read. */
+static size_t ways_of(struct bnnlab_bytes ways, size_t places)
 {
     size_t count = 1;
-    for (size_t i = 0; i < ways.length; i++)
+    for (size_t i = 0; ways.at && ways.length == places && i < places; i++)
         count = larger(count, (size_t)ways.at[i] + 1);
     return count;
 }
@@ -80,7 +81,7 @@ static struct sizes sizes_of(const struct bnnlab_layer *layer)
         is.taps = is.dense = is.down = is.across = 1;
         is.inputs = layer->channels;
         is.words = is.row_words = BNNLAB_WORDS(layer->channels);
-        is.ways = 1;
+        is.ways = is.ways_across = 1;
         return is;
     }
     is.down = bnnlab_places(layer->height, window->height, window->stride_down, window->padding_down);
@@ -98,7 +99,8 @@ static struct sizes sizes_of(const struct bnnlab_layer *layer)
     is.row_words = is.by_words ? times(is.taps, is.words) : BNNLAB_WORDS(is.inputs);
     is.signs = layer->operands == BNNLAB_SCALED_SIGNS ||
                (layer->given.planes == 1 && layer->given.low == -1 && layer->given.gap == 2);
-    is.ways = times(ways_of(layer->ways_down), ways_of(layer->ways_across));
+    is.ways_across = ways_of(layer->ways_across, is.across);
+    is.ways = times(ways_of(layer->ways_down, is.down), is.ways_across);
     return is;
 }
 
@@ -364,7 +366,8 @@ static int layer_fits(const struct bnnlab_layer *layer)
            layer->window.padding_across < layer->window.width &&
            (NONE(layer->ways_down) || HOLDS(layer->ways_down, is.down)) &&
            (NONE(layer->ways_across) || HOLDS(layer->ways_across, is.across)) &&
-           NONE(layer->ways_down) == NONE(layer->ways_across) && product_fits(layer, &is) &&
+           NONE(layer->ways_down) == NONE(layer->ways_across) &&
+           (!is.dense || NONE(layer->ways_down)) && product_fits(layer, &is) &&
            after_fits(layer, layer->outputs);
 }
 
