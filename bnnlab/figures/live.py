@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from bokeh.layouts import row
+from bokeh.models import CustomJS
 
 from bnnlab.figures import screen
 from bnnlab.figures import theme as themes
@@ -90,7 +91,21 @@ class Live:
         self.look = themes.Look(theme)
         self._seen = self._state()
         self._drawn = [_Drawn(panel, self.look) for panel in self.view.panels(log)]
+        self._lines = screen.link(
+            [drawn.figure for drawn in self._drawn],
+            [drawn.panel for drawn in self._drawn],
+            self.look,
+        )
         self.panels = _grouped(self._drawn)
+
+    def on_pointed(self, code: str) -> None:
+        """Have the browser run a script whenever a step of the training is pointed at.
+
+        In it `cb_obj.location` is the step, NaN when none is any more.
+        """
+        line = self._lines.get(("step", "height"))
+        if line is not None:
+            line.js_on_change("location", CustomJS(code=code))
 
     @property
     def model(self) -> Any:
@@ -138,6 +153,8 @@ class Live:
         self.look = themes.Look(theme)
         for drawn in self._drawn:
             screen.recolor(drawn.figure, drawn.renderers, drawn.panel, self.look)
+        for line in self._lines.values():
+            line.line_color = self.look("muted")
 
 
 def _fixed(panel: Panel) -> list:

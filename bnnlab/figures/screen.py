@@ -7,11 +7,13 @@ from bokeh.core.properties import value
 from bokeh.models import (
     BasicTicker,
     ColumnDataSource,
+    CrosshairTool,
     FixedTicker,
     HoverTool,
     LinearColorMapper,
     NumeralTickFormatter,
     Range1d,
+    Span,
     glyphs,
 )
 from bokeh.plotting import figure as new_figure
@@ -139,6 +141,33 @@ def dress(figure, drawn, panel: Panel, look) -> None:
             )
         )  # fmt: skip
     recolor(figure, drawn, panel, look)
+
+
+def link(figures: list[Any], panels: list[Panel], look) -> dict[tuple[str, Any], Span]:
+    """Have what is pointed at in one figure marked in every other of the same axis.
+
+    A line at the same x stands in all panels whose x axis bears the same label; over images, one at
+    the same y as well. Panels whose y axis names things are left out. Returns the lines, by
+    the axis' label and "height" (upright) or "width".
+    """
+    lines: dict[tuple[str, Any], Span] = {}
+    for figure, panel in zip(figures, panels, strict=True):
+        if panel.ticks:
+            continue
+        image = any(isinstance(mark, Image) for mark in panel.marks)
+        wanted: list[tuple[str, Any]] = [
+            (panel.x_label, way) for way in (("height", "width") if image else ("height",))
+        ]
+        for key in wanted:
+            if key not in lines:
+                # Where it is stays in the browser: nobody else has to know.
+                lines[key] = Span(
+                    dimension=key[1], location=None, syncable=False, level="overlay",
+                    line_color=look("muted"), line_width=1,
+                )  # fmt: skip
+        marks: Any = tuple(lines[key] for key in wanted)
+        figure.add_tools(CrosshairTool(overlay=marks if image else marks[0]))
+    return lines
 
 
 def recolor(figure, drawn, panel: Panel, look) -> None:

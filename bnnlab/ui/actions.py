@@ -169,6 +169,12 @@ def baseline(page: "Page", message: Message) -> None:
     page.show_views()
 
 
+def moment(page: "Page", message: Message) -> None:
+    """Tell how the lanes did at a step that is pointed at."""
+    if isinstance(message.get("step"), int):
+        page.show_moment(message["step"])
+
+
 def story(page: "Page", message: Message) -> None:
     """Tell a step of a story; without a name, end it and leave all as it is."""
     if page.waiting:
@@ -203,6 +209,6 @@ ACTIONS = {
     action.__name__.rstrip("_"): action
     for action in (
         drawn, ready, shown, theme, play, pause, step, stop, resume, reset, speed, set_, scheme,
-        restart, discard, view, option, lanes, baseline, story, card, measure,
+        restart, discard, view, option, lanes, baseline, moment, story, card, measure,
     )
 }  # fmt: skip

@@ -58,6 +58,10 @@ class Bench(JSComponent):
         """Draw the numbers of one moment."""
         self._send_msg({"type": "tick", **tick})
 
+    def show_moment(self, step: int, lanes: dict[str, dict]) -> None:
+        """Draw the numbers of the step that is pointed at."""
+        self._send_msg({"type": "moment", "step": step, "lanes": lanes})
+
     def repeat(self) -> None:
         """Draw everything that is set again."""
         names = (

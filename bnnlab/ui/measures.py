@@ -92,12 +92,20 @@ def smaller(log: Log, lane: str) -> float | None:
 
 def faster(log: Log, lane: str) -> float | None:
     """How many times faster the packed network is than PyTorch at its best, the largest batch."""
-    batches = (log.run(lane).cost or {}).get("batches")
-    if not batches:
-        return None
-    largest = max(batches, key=lambda row: row["batch"])
-    others = [largest[key]["median"] for key in ("torch_s", "onednn_s") if largest.get(key)]
-    return min(others) / largest["packed_s"]["median"]
+    times = _times(log, lane)
+    others = [times[key]["median"] for key in ("torch_s", "onednn_s") if times.get(key)]
+    return min(others) / times["packed_s"]["median"] if others else None
+
+
+def slower(log: Log, lane: str, than: str) -> float | None:
+    """How many times longer a lane's packed network takes than another's, the largest batch."""
+    one, other = _times(log, lane), _times(log, than)
+    return one["packed_s"]["median"] / other["packed_s"]["median"] if one and other else None
+
+
+def _times(log: Log, lane: str) -> dict:
+    batches = (log.run(lane).cost or {}).get("batches") or [{}]
+    return max(batches, key=lambda row: row.get("batch", 0))
 
 
 def agree(log: Log, lane: str) -> float | None:
@@ -110,6 +118,6 @@ def agree(log: Log, lane: str) -> float | None:
 MEASURES: dict[str, Measure] = {
     measure.__name__: measure
     for measure in (
-        apart, times, growth, stretch, zeros, distinct, bent, smaller, faster, agree
+        apart, times, growth, stretch, zeros, distinct, bent, smaller, faster, slower, agree
     )
 }  # fmt: skip

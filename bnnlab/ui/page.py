@@ -7,6 +7,7 @@ is never held up, and nothing touches the page from another thread.
 
 import os
 import queue
+import secrets
 import time
 import weakref
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from panel.io import hold
 from bnnlab.tasks import TaskUnavailable
 from bnnlab.training.comparison import Comparison
 from bnnlab.training.conductor import Status
+from bnnlab.training.store import Column, Log
 from bnnlab.ui import actions, filing, visits
 from bnnlab.ui.address import OPENING, Address, write
 from bnnlab.ui.bench import Bench
@@ -33,6 +35,12 @@ PERIOD = 40  # milliseconds between looks at the store
 _INTERVAL = 0.09  # seconds between frames at least: the trainers want the cores, too
 _PATIENCE = 1.0  # seconds to wait for a browser to say that it drew a frame
 _LOSSES = 10  # training losses that a card's number is the mean of
+
+# Figures tell the page they stand on; another page may stand beside it in a notebook.
+_POINTED = """document.dispatchEvent(new CustomEvent("bnnlab-pointed", {
+    detail: { bench: "TOKEN", step: cb_obj.location },
+}))"""
+_QUIET = ("drawn", "moment")  # what asks for no other drawing
 
 _ACTIONS = {**actions.ACTIONS, **filing.ACTIONS}
 
@@ -79,9 +87,15 @@ class Page:
         # Whether anybody is there to see it; the dashboard knows.
         self.watched: Callable[[], bool] = lambda: True
         itself = weakref.proxy(self)
-        self.views = Views(lambda work, then: itself.draw_later(work, then))
+        token = secrets.token_hex(4)
+        self.views = Views(
+            lambda work, then: itself.draw_later(work, then), _POINTED.replace("TOKEN", token)
+        )
         self.bench = Bench(
-            lambda message: itself.handle(message), figures=self.views.pane, embedded=embedded
+            lambda message: itself.handle(message),
+            figures=self.views.pane,
+            embedded=embedded,
+            token=token,
         )
         # What of the address is neither a setting nor a view's: theme, speed, filter, pin.
         self.place: dict[str, str] = {}
@@ -280,7 +294,14 @@ class Page:
 
     def _lanes(self) -> list[dict[str, Any]]:
         log = self.session.log
-        return [] if log is None else [_lane_now(log, lane) for lane in log.lanes]
+        return [] if log is None else [_lane_at(log, lane) for lane in log.lanes]
+
+    def show_moment(self, step: int) -> None:
+        """Draw the numbers of a step that is pointed at."""
+        log = self.session.log
+        if log is not None:
+            lanes = {lane: _lane_at(log, lane, step) for lane in log.lanes}
+            self.bench.show_moment(step, lanes)
 
     def say(self, text: str, kind: str = "", actions: list | None = None) -> None:
         """Show a notice, with buttons that name actions; an empty one takes it away."""
@@ -320,22 +341,22 @@ class Page:
         action = _ACTIONS.get(message["do"])
         if action is not None:
             action(self, message)
-            if message["do"] != "drawn":
+            if message["do"] not in _QUIET:
                 self._stale = True
                 self.show_place()
                 self.draw()  # the effect of a click does not wait for a frame
 
 
-def _lane_title(log: Any, lane: str) -> str:
+def _lane_title(log: Log, lane: str) -> str:
     title = log.run(lane).description["title"]
     return title + lane.removeprefix(log.run(lane).scheme)
 
 
-def _lane_now(log: Any, lane: str) -> dict[str, Any]:
-    """How a lane does now, over its seeds."""
+def _lane_at(log: Log, lane: str, step: int | None = None) -> dict[str, Any]:
+    """How a lane does now, or did at a step, over its seeds."""
     runs = [run for run in log.runs if run.lane == lane]
-    accuracies = [run.column("validation_accuracy")[1][-1:] for run in runs]
-    losses = [run.column("train_loss")[1][-_LOSSES:] for run in runs]
+    accuracies = [_until(run.column("validation_accuracy"), step)[-1:] for run in runs]
+    losses = [_until(run.column("train_loss"), step)[-_LOSSES:] for run in runs]
     bad = [run.end for run in runs if run.end and run.end["state"] in ("diverged", "failed")]
     mark = f"{bad[0]['state']} at step {bad[0]['step']:,}" if bad else ""
     return {
@@ -345,6 +366,11 @@ def _lane_now(log: Any, lane: str) -> dict[str, Any]:
         "mark": mark,
         "ended": bool(bad) and len(bad) == len(runs),
     }
+
+
+def _until(column: Column, step: int | None) -> np.ndarray:
+    steps, values = column
+    return values if step is None else values[: np.searchsorted(steps, step, side="right")]
 
 
 def _mean(parts: list[np.ndarray], text: Callable[[float], str]) -> str:

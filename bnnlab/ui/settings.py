@@ -339,14 +339,13 @@ class Settings:
             wanted -= {*unknown}
             if not wanted:
                 return
+        untouched, self._untouched = self._untouched, False
         self._chosen = [known for known in self._schemes if known in wanted]
         try:
             self.comparison()
         except ValueError as error:
-            self._chosen = before
+            self._chosen, self._untouched = before, untouched
             self.messages["schemes"] = "Keep at least one scheme." if not wanted else str(error)
-            return
-        self._untouched = False
 
     def comparison(self) -> Comparison:
         """The comparison that the settings describe. Raises ValueError when they do not fit."""

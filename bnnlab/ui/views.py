@@ -32,6 +32,7 @@ class Views:
     Args:
         later: does work off the server's loop, then hands its result to a function on it:
             `later(work, then)`.
+        on_pointed: what the browser runs when a step is pointed at (see Live.on_pointed).
 
     Attributes:
         pane: what is put on the page.
@@ -40,7 +41,12 @@ class Views:
         lanes: the lanes to show; all of them when None.
     """
 
-    def __init__(self, later: Callable[[Callable[[], Any], Callable[[Any], None]], None]):
+    def __init__(
+        self,
+        later: Callable[[Callable[[], Any], Callable[[Any], None]], None],
+        on_pointed: str,
+    ):
+        self._on_pointed = on_pointed
         self.pane = Figures()
         self.active = figures.names()[0]
         self.other_name: str | None = None
@@ -229,7 +235,10 @@ class Views:
 
         def work() -> list[Live]:
             with _drawing:
-                return [Live(view, log, theme) for view, log in wanted]
+                made = [Live(view, log, theme) for view, log in wanted]
+            for live in made:
+                live.on_pointed(self._on_pointed)
+            return made
 
         self._later(work, lambda drawn: self._put(asked, drawn))
 

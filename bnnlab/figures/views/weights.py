@@ -83,7 +83,7 @@ def _binary(run, layer, arrays, scale):
     sides = [-1.22 * scale, 1.22 * scale] if two else []
     # Heights are relative to an even split among the values, so that two halves fill the panel.
     heights = shares * max(len(shares), 1) / 2 if len(shares) else Z
-    empty = "" if len(values) else "nothing recorded yet" if not arrays else "kept in 32 bits"
+    empty = "" if len(values) else "nothing yet" if not arrays else "kept in 32 bits"
     return Panel(
         run.lane, name, "binary",
         [

@@ -88,6 +88,7 @@ export function render({ model, el }) {
   // The next frame is sent when this one was drawn.
   model.on("msg:custom", (data) => {
     if (data.type === "file") return deliver(data)
+    if (data.type === "moment") return step !== null && lanes.look({ step: data.step, values: data.lanes })
     if (data.type === "all") return Object.entries(parts).forEach(([name, update]) => update(data[name]))
     bar.update(data)
     lanes.update(data.lanes)
@@ -117,7 +118,18 @@ export function render({ model, el }) {
   document.addEventListener("keydown", onPage)
 
   // A figure that is pointed at says where; the cards show the numbers of that step.
-  const pointed = (event) => { if (event.detail.bench === model.token) lanes.look(event.detail.at) }
+  let step = null
+  let asked = false
+  const pointed = (event) => {
+    if (event.detail.bench !== model.token) return
+    step = event.detail.step >= 0 ? Math.floor(event.detail.step) : null
+    if (step === null) return lanes.look(null)
+    if (!asked) setTimeout(() => {
+      asked = false
+      if (step !== null) send({ do: "moment", step })
+    }, 60)
+    asked = true
+  }
   document.addEventListener("bnnlab-pointed", pointed)
 
   model.on("after_render", () => {

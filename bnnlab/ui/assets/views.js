@@ -77,6 +77,12 @@ function viewsPart(send, figures) {
       drawnOptions = shape
       options.replaceChildren(...views.options.map(option))
     }
+    for (const field of views.options) {
+      const slider = field.kind === "range" && options.querySelector(`#o-${field.key}`)
+      if (!slider || slider.matches(":active, :focus")) continue
+      slider.value = String(field.value)
+      write(slider.nextSibling, String(field.value))
+    }
     caption.replaceChildren(views.caption)
     show(caption, Boolean(views.caption))
     panel.classList.toggle("paired", Boolean(views.paired))
