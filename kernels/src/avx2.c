@@ -339,9 +339,10 @@ static void sign_tile(const uint8_t *tables, const uint32_t *panel, size_t words
     }
 }
 
-static void sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
-                         float *out)
+static int sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                        float *out)
 {
+    int nan = 0;
     const size_t words = BNNLAB_WORDS(k);
     _Alignas(32) uint8_t tables[TABLE_INPUTS / 32 * TABLE_BYTES];
     _Alignas(32) double sums[TABLE_OUTPUTS];
@@ -360,9 +361,11 @@ static void sign_product(const float *x, const uint32_t *panels, size_t m, size_
             for (size_t c = 0; c < outputs; c++)
                 out[j + c] = (float)(sums[c] * unit);
         }
-        if (exponent == 128)
+        nan |= exponent == NAN_ROW;
+        if (exponent == INFINITE_ROW)
             infinite_row(x, panels, n, k, out);
     }
+    return nan;
 }
 
 static int threshold(const int32_t *values, int real, size_t m, size_t n, const int32_t *thresholds,

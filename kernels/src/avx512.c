@@ -426,9 +426,10 @@ ALWAYS_INLINE void sign_tile(const size_t count, const uint8_t *tables, const ui
     }
 }
 
-static void sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
-                         float *out)
+static int sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                        float *out)
 {
+    int nan = 0;
     const size_t words = BNNLAB_WORDS(k);
     _Alignas(64) uint8_t tables[TABLE_INPUTS / 32 * TABLE_BYTES];
     _Alignas(64) double sums[TABLE_OUTPUTS];
@@ -452,9 +453,11 @@ static void sign_product(const float *x, const uint32_t *panels, size_t m, size_
                     out + j + c, (__mmask8)tail_mask(smaller(outputs - c, 8)),
                     _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_load_pd(sums + c), unit)));
         }
-        if (exponent == 128)
+        nan |= exponent == NAN_ROW;
+        if (exponent == INFINITE_ROW)
             infinite_row(x, panels, n, k, out);
     }
+    return nan;
 }
 
 static int threshold(const int32_t *values, int real, size_t m, size_t n, const int32_t *thresholds,
@@ -501,9 +504,8 @@ const struct bnnlab_family bnnlab_avx512_carry = {
 };
 
 #ifdef BNNLAB_AMX_BUILT
-/* Intel's, which alone has AMX, counts bits in one port. */
 const struct bnnlab_family bnnlab_amx = {
-    pack_signs, pack_channels, pack_codes, product_carry, bnnlab_amx_bytes_product,
+    pack_signs, pack_channels, pack_codes, bnnlab_amx_product, bnnlab_amx_bytes_product,
     bnnlab_amx_sign_product, real_product, threshold,
 };
 #endif

@@ -237,14 +237,13 @@ int bnnlab_sign_matmul(int isa, const float *x, size_t x_length,
                       matches(panels, panels_length, panels_needed) &&
                       matches(out, out_length, out_needed),
                   BNNLAB_BAD_LENGTH);
-    int nan = 0;
-    for (size_t e = 0; e < x_needed; e++)
-        nan |= x[e] != x[e];
-    REFUSE_UNLESS(!nan, BNNLAB_NOT_A_NUMBER);
-    if (out_needed == 0)
-        return BNNLAB_OK;
-    family->sign_product(x, panels, m, n, k, out);
-    return BNNLAB_OK;
+    if (out_needed == 0) {
+        int nan = 0;
+        for (size_t e = 0; e < x_needed; e++)
+            nan |= x[e] != x[e];
+        return nan ? BNNLAB_NOT_A_NUMBER : BNNLAB_OK;
+    }
+    return family->sign_product(x, panels, m, n, k, out) ? BNNLAB_NOT_A_NUMBER : BNNLAB_OK;
 }
 
 int bnnlab_threshold(int isa, const void *values, size_t values_length, int real,

@@ -35,9 +35,9 @@ struct bnnlab_family {
     void (*bytes_product)(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n,
                           size_t k, int32_t *out);
 
-    /* out[i, j] = x[i] . b[j], as fixed.h says */
-    void (*sign_product)(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
-                         float *out);
+    /* out[i, j] = x[i] . b[j], as fixed.h says. Returns whether a NaN was met. */
+    int (*sign_product)(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                        float *out);
 
     /* out[i, j] = x[i] . w[j] with real weights, as panels [ceil(n / 16), k, 16]; inputs in ascending
      * order, each product rounded or not as the instruction set likes. */
@@ -61,11 +61,14 @@ extern const struct bnnlab_family bnnlab_avx512_carry;
 #ifdef BNNLAB_AMX_BUILT
 extern const struct bnnlab_family bnnlab_amx;
 
-/* Of bnnlab_amx these two are its own, the rest is that of AVX-512. */
+/* Of bnnlab_amx these are its own, the rest is that of AVX-512. */
+void bnnlab_amx_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                        const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
+                        int32_t *out);
 void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n,
                               size_t k, int32_t *out);
-void bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
-                             float *out);
+int bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                            float *out);
 
 /* Whether the processor has AMX and the system lets this process use it. */
 int bnnlab_amx_allowed(void);

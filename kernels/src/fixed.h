@@ -22,7 +22,10 @@
 /* Where the table of nibble 2 q + half of a word's inputs and of byte `digit` of their sums begins. */
 #define TABLE_AT(half, digit, q) ((half) * 256 + (digit) * 64 + (q) * 16)
 
-/* e of a row; 128 where an input is infinite. */
+#define INFINITE_ROW 128
+#define NAN_ROW 129
+
+/* e of a row, or that it has an infinity, or a NaN. */
 static inline int row_exponent(const float *x, size_t k)
 {
     uint32_t largest = 0;
@@ -32,6 +35,8 @@ static inline int row_exponent(const float *x, size_t k)
         bits &= 0x7fffffff;
         largest = bits > largest ? bits : largest;
     }
+    if (largest > 0x7f800000)
+        return NAN_ROW;
     return largest < 0x00800000 ? -126 : (int)(largest >> 23) - 127;
 }
 

@@ -126,16 +126,19 @@ static void finite_row(const float *x, double unit, const uint32_t *panels, size
     }
 }
 
-static void sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
-                         float *out)
+static int sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
+                        float *out)
 {
+    int nan = 0;
     for (size_t i = 0; i < m; i++, x += k, out += n) {
         const int exponent = row_exponent(x, k);
-        if (exponent == 128)
+        nan |= exponent == NAN_ROW;
+        if (exponent == INFINITE_ROW)
             infinite_row(x, panels, n, k, out);
-        else
+        else if (exponent < INFINITE_ROW)
             finite_row(x, row_unit(exponent), panels, n, k, out);
     }
+    return nan;
 }
 
 static void real_product(const float *x, const float *weights, size_t m, size_t n, size_t k, float *out)
