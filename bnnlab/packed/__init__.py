@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from bnnlab.packed import kernels
-from bnnlab.packed.errors import KernelsMissing, NotPackable, PackedFileError
+from bnnlab.packed.errors import ExtraMissing, KernelsMissing, NotPackable, PackedFileError
 from bnnlab.packed.format import load
 from bnnlab.packed.model import PackedModel
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
+    "ExtraMissing",
     "KernelsMissing",
     "NotPackable",
     "PackedFileError",

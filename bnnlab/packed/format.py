@@ -60,7 +60,6 @@ inverted where negative, which is the order of the floats. The last activation i
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -68,6 +67,7 @@ from safetensors.numpy import save as serialize
 
 from bnnlab.packed import kernels
 from bnnlab.packed.errors import PackedFileError
+from bnnlab.packed.files import write_aside
 from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.lstm import PackedLSTM
 from bnnlab.packed.model import PackedModel
@@ -95,12 +95,7 @@ def dump(model: PackedModel) -> bytes:
 
 def save(model: PackedModel, path: str | os.PathLike[str]) -> None:
     """Write a packed network, aside first and then in one move."""
-    aside = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-    try:
-        aside.write_bytes(dump(model))
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_aside(path, dump(model))
 
 
 def _weights(product: Any) -> Any:

@@ -3,6 +3,7 @@
 import math
 import os
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,11 +175,37 @@ class PackedModel:
         weights = sum(layer.weight_bytes for layer in self.layers)
         return (self.payload - weights) // 4
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as a safetensors file, which `bnnlab.load_packed` reads."""
-        from bnnlab.packed.format import save
+    def save(self, path: str | os.PathLike[str], samples: np.ndarray | None = None) -> list[Path]:
+        """Write it to a file, of the kind that its ending says.
 
-        save(self, path)
+        .onnx: standard operators, for other runtimes. .c: C99 that needs nothing else, with a
+        header beside it. Any other, best .safetensors: what `bnnlab.load_packed` reads.
+
+        Args:
+            path: the file; it is written whole or not at all.
+            samples: inputs, of which C keeps some as test vectors; by default it makes them up.
+
+        Returns:
+            The files written.
+
+        Raises:
+            ValueError: the file's name is no name for C.
+            ExtraMissing: .onnx, and the package onnx is not installed.
+        """
+        path = Path(path)
+        if path.suffix == ".c":
+            from bnnlab.packed import export_c
+
+            return export_c.write(self, path, samples)
+        if path.suffix == ".onnx":
+            from bnnlab.packed import export_onnx
+
+            export_onnx.write(self, path)
+        else:
+            from bnnlab.packed.format import save
+
+            save(self, path)
+        return [path]
 
     def __repr__(self) -> str:
         lines = [f"PackedModel({self.inputs} inputs, {self.outputs} outputs)"]
