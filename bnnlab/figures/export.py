@@ -1,6 +1,7 @@
 """Figures as files: PDF, SVG and PNG through matplotlib, and HTML that stands alone."""
 
 import html
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,13 @@ def export(
     return path
 
 
+def png(figure: Any, width: float | str | None = None, dpi: int = _DPI) -> bytes:
+    """Return a figure as the content of a `.png`; arguments and errors are those of `export`."""
+    content = io.BytesIO()
+    _print(_understood(figure), content, ".png", _inches(width), dpi)
+    return content.getvalue()
+
+
 def _understood(figure):
     """Return the drawing a figure was made from, or the element where there is none."""
     if isinstance(figure, Drawing):
@@ -91,7 +99,7 @@ def _print(figure, path, suffix, inches, dpi):
             drawn = paper.draw(figure, inches)
         else:
             drawn = _foreign(figure, inches)
-        drawn.savefig(path, dpi=dpi, metadata=_metadata(suffix, figure))
+        drawn.savefig(path, format=suffix[1:], dpi=dpi, metadata=_metadata(suffix, figure))
 
 
 def _foreign(figure, inches):

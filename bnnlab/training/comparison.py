@@ -301,10 +301,10 @@ class Comparison(param.Parameterized):
         log.refresh()
         return log
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        from bnnlab.ui.notebook import widget
+    def _ipython_display_(self):
+        from bnnlab.ui.notebook import Widget
 
-        return widget(self)._repr_mimebundle_(include, exclude)
+        Widget(self)._ipython_display_()
 
 
 SETTINGS = tuple(name for name in Comparison.param if name != "name")

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from bnnlab import limits
 from bnnlab.training import files

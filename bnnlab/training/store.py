@@ -282,10 +282,10 @@ class Log:
 
         return restore(self, self.run(lane, seed))
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        from bnnlab.ui.notebook import widget
+    def _ipython_display_(self):
+        from bnnlab.ui.notebook import Widget
 
-        return widget(self)._repr_mimebundle_(include, exclude)
+        Widget(self)._ipython_display_()
 
 
 def open(path: str | os.PathLike) -> Log:

@@ -1,0 +1,202 @@
+"""The widget in a real JupyterLab, with the network cut."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+_OPEN = "window.jupyterapp.shell.currentWidget"
+
+
+class Lab:
+    """JupyterLab in a process of its own, with one notebook open in a browser."""
+
+    def __init__(self, folder: Path, browser):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{port}/"
+        self._said = (folder / "lab.log").open("w+")
+        own = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+                f"--port={port}", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
+                "--ServerApp.disable_check_xsrf=True", "--LabApp.expose_app_in_browser=True",
+                "--LabApp.news_url=", "--LabApp.extension_manager=readonly",
+            ],
+            stdout=self._said, stderr=subprocess.STDOUT,
+            env={**os.environ, **own, "IPYTHONDIR": str(folder / "IPYTHON"), "TMPDIR": str(folder)},
+        )  # fmt: skip
+        self.wait(lambda: self._answers(port), "JupyterLab to answer")
+        self.page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        self.page.set_default_timeout(60_000)
+        self.errors: list[str] = []
+        self.outside: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.route("**/*", self._guard)
+
+    def _answers(self, port: int) -> bool:
+        assert self.process.poll() is None, self.log()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    def _guard(self, route) -> None:
+        if route.request.url.startswith((self.url, "blob:", "data:")):
+            route.continue_()
+        else:
+            self.outside.append(route.request.url)
+            route.abort()
+
+    def wait(self, happened, what: str, patience: float = 60.0) -> None:
+        deadline = time.monotonic() + patience
+        while not happened():
+            assert time.monotonic() < deadline, f"waited for {what}: {self.log()}"
+            time.sleep(0.1)
+
+    def log(self) -> str:
+        self._said.seek(0)
+        return self._said.read()[-3000:]
+
+    def write(self, *cells: str) -> Path:
+        """Write the notebook, a cell for each text."""
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        )
+        nbformat.write(notebook, self.folder / "lab.ipynb")
+        return self.folder / "lab.ipynb"
+
+    def open(self) -> None:
+        self.page.goto(f"{self.url}doc/tree/lab.ipynb")
+        ready = f"{_OPEN}?.sessionContext?.session?.kernel?.status == 'idle'"
+        self.page.wait_for_function(f"window.jupyterapp && {ready}")
+
+    def command(self, name: str, cell: int | None = None) -> None:
+        """Do what a menu entry does, to a cell."""
+        if cell is not None:
+            self.page.evaluate(f"{_OPEN}.content.activeCellIndex = {cell}")
+            self.page.evaluate(f"{_OPEN}.content.scrollToItem({cell}, 'start')")
+        self.page.evaluate(f"window.jupyterapp.commands.execute('{name}')")
+
+    def look_at(self, cell: int) -> None:
+        self.page.evaluate(f"{_OPEN}.content.scrollToItem({cell}, 'start')")
+
+    def widget(self, cell: int):
+        """What is live in a cell."""
+        return self.page.locator(".jp-Notebook-cell").nth(cell).locator(".app")
+
+    def step(self, cell: int) -> int:
+        return int(self.widget(cell).locator("#step").inner_text().replace(",", ""))
+
+    def trainers(self) -> set[int]:
+        found = set()
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                if "bnnlab.training.worker" in child.cmdline():
+                    found.add(child.pid)
+            except psutil.Error:
+                pass
+        return found
+
+    def stop_kernel(self) -> None:
+        self.page.evaluate(f"{_OPEN}.sessionContext.shutdown()")
+
+    def stop(self) -> None:
+        self.page.close()
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._said.close()
+
+
+@pytest.fixture
+def lab(tmp_path, browser):
+    started = Lab(tmp_path, browser)
+    yield started
+    started.stop()
+    assert started.errors == []
+    assert started.outside == []
+
+
+CELLS = (
+    "import bnnlab",
+    "bnnlab.Comparison(task='moons', schemes=['full_precision', 'lab'], steps=20_000)",
+    "bnnlab.Comparison(task='circles', schemes=['full_precision', 'bnn'], steps=20_000)",
+    "log = bnnlab.Comparison(task='moons', schemes=['lab'], steps=20).run('moons.bnnlab')\n"
+    "bnnlab.ui.weights(log, layers=['hidden2'])",
+)
+
+
+def test_widgets_live_in_their_cells_and_leave_nothing_behind(lab):
+    """One server and one kernel for all of it: they take longer to start than the rest."""
+    file = lab.write(*CELLS)
+    lab.open()
+    lab.command("notebook:run-all-cells")
+
+    # Both comparisons train, each in its cell.
+    for cell in (1, 2):
+        lab.look_at(cell)
+        lab.widget(cell).wait_for()
+        lab.wait(lambda cell=cell: lab.step(cell) > 2, "training")
+    both = lab.trainers()
+    assert len(both) >= 2
+
+    # A click pauses one; the other goes on.
+    lab.look_at(1)
+    lab.widget(1).get_by_role("button", name="Pause").click()
+    lab.widget(1).locator(".state[data-state=paused]").wait_for()
+    time.sleep(1)  # the step in progress
+    held, other = lab.step(1), lab.step(2)
+    lab.wait(lambda: lab.step(2) > other + 2, "the other to go on")
+    assert lab.step(1) == held
+
+    # A single view stands alone in its cell.
+    lab.look_at(3)
+    alone = lab.page.locator(".jp-Notebook-cell").nth(3)
+    alone.locator("canvas").first.wait_for()
+    assert alone.locator(".app").count() == 0
+
+    # A cell that is run again stops its trainer, and begins anew.
+    lab.command("notebook:run-cell", cell=1)
+    lab.wait(lambda: lab.trainers() - both and len(lab.trainers()) == len(both), "a new trainer")
+    lab.widget(1).wait_for()
+    lab.wait(lambda: lab.step(1) > 2, "training anew")
+
+    # A cell that is deleted stops its trainer; the other one stays.
+    before = lab.trainers()
+    lab.command("notebook:delete-cell", cell=2)
+    lab.wait(lambda: lab.trainers() < before, "the trainer of a deleted cell to leave")
+    assert lab.trainers()
+
+    # What is saved holds no scripts but the last state, seen when nobody is there to draw it.
+    lab.look_at(1)
+    lab.widget(1).get_by_role("button", name="Pause").click()
+    lab.widget(1).locator(".state[data-state=paused]").wait_for()
+    picture = lab.page.get_by_alt_text("The last state").first
+    picture.wait_for(state="attached")
+    assert not picture.is_visible(), "the live one hides it"
+    lab.command("docmanager:save")
+    lab.wait(lambda: "image/png" in file.read_text(), "the notebook to be saved")
+    outputs = [o for cell in json.loads(file.read_text())["cells"] for o in cell["outputs"]]
+    assert not any("holoviews_load" in kind for o in outputs for kind in o.get("data", {}))
+    assert file.stat().st_size < 1_500_000
+
+    # The kernel goes, and everything with it.
+    lab.stop_kernel()
+    lab.wait(lambda: not lab.trainers(), "the trainers to leave")
+    lab.wait(lambda: not list(lab.folder.glob("bnnlab-*")), "their folders to go")
+    lab.open()
+    lab.page.get_by_alt_text("The last state").first.wait_for()
+    assert lab.page.locator(".app").count() == 0
