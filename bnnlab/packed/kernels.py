@@ -329,6 +329,90 @@ def threshold(values: Any, thresholds: Any, flip: Any, *, isa: str | None = None
     return bits
 
 
+def _product(a: Any, panels: Any, ones: Any, n: int, k: int) -> tuple[list[Any], int]:
+    """What a fused product is given, in C's order up to k, and the rows."""
+    a = _array("a", a, _UINT32, None, None, words(k))
+    panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
+    if ones is None and len(a) != 1:
+        raise ValueError(f"a has {len(a)} planes; codes of more than one need `ones`")
+    counts = (ffi.NULL, 0)
+    if ones is not None:
+        counts = _buffer("int32_t[]", _array("ones", ones, _INT32, n))
+    m = a.shape[1]
+    given = [*_buffer("uint32_t[]", a), len(a), *_buffer("uint32_t[]", panels), *counts, m, n, k]
+    return given, m
+
+
+def product_threshold(
+    a: Any,
+    panels: Any,
+    k: int,
+    thresholds: Any,
+    flip: Any,
+    ones: Any = None,
+    *,
+    isa: str | None = None,
+) -> np.ndarray:
+    """A product and `threshold` in one: its sums never lie in memory as a whole.
+
+    Args:
+        a: uint32 (planes, m, words), signs in one plane or codes in several.
+        panels: panels of n rows of k signs.
+        k: inputs.
+        thresholds: int32 (levels, n), 1 to 255 levels.
+        flip: uint32 (words(n),).
+        ones: for codes, int32 (n,), how many +1 each row has; without it, a holds signs.
+        isa: the instruction set to use.
+
+    Returns:
+        uint32 (planes of levels, m, words(n)).
+    """
+    number = isa_number(isa)
+    thresholds = _array("thresholds", thresholds, _INT32, None, None)
+    levels, n = thresholds.shape
+    if not 1 <= levels <= 255:
+        raise ValueError(f"there are {levels} thresholds for each column; there can be 1 to 255")
+    flip = _array("flip", flip, _UINT32, words(n))
+    given, m = _product(a, panels, ones, n, k)
+    bits = np.empty((levels.bit_length(), m, words(n)), np.uint32)
+    check(
+        lib.bnnlab_product_threshold(
+            number,
+            *given,
+            *_buffer("int32_t[]", thresholds),
+            levels,
+            *_buffer("uint32_t[]", flip),
+            *_buffer("uint32_t[]", bits),
+        )
+    )
+    return bits
+
+
+def product_affine(
+    a: Any, panels: Any, k: int, scale: Any, shift: Any, ones: Any = None, *, isa: str | None = None
+) -> np.ndarray:
+    """A product's sums times `scale` plus `shift`, both float32 (n,) -> float32 (m, n).
+
+    The other arguments are those of `product_threshold`.
+    """
+    number = isa_number(isa)
+    scale = _array("scale", scale, _FLOAT32, None)
+    n = len(scale)
+    shift = _array("shift", shift, _FLOAT32, n)
+    given, m = _product(a, panels, ones, n, k)
+    out = np.empty((m, n), np.float32)
+    check(
+        lib.bnnlab_product_affine(
+            number,
+            *given,
+            *_buffer("float[]", scale),
+            *_buffer("float[]", shift),
+            *_buffer("float[]", out),
+        )
+    )
+    return out
+
+
 def pack_channels(x: Any, *, isa: str | None = None) -> np.ndarray:
     """Signs of images, float32 (samples, channels, height, width), with the channels innermost.
 

@@ -102,6 +102,27 @@ int bnnlab_threshold(int isa, const void *values, size_t values_length, int real
                      const uint32_t *flip, size_t flip_length,
                      uint32_t *bits, size_t bits_length);
 
+/* The two above in one, tile by tile: the sums of bnnlab_planes_matmul (of bnnlab_xnor_matmul where
+ * `ones` is NULL, its length 0, and planes 1) go through bnnlab_threshold and never lie in memory as
+ * a whole. bits [planes of levels, m, words(n)]. */
+int bnnlab_product_threshold(int isa, const uint32_t *a, size_t a_length, size_t planes,
+                             const uint32_t *panels, size_t panels_length,
+                             const int32_t *ones, size_t ones_length,
+                             size_t m, size_t n, size_t k,
+                             const int32_t *thresholds, size_t thresholds_length, size_t levels,
+                             const uint32_t *flip, size_t flip_length,
+                             uint32_t *bits, size_t bits_length);
+
+/* The same sums as real numbers: out[i, j] = sum * scale[j] + shift[j], in float32, each operation
+ * rounded. */
+int bnnlab_product_affine(int isa, const uint32_t *a, size_t a_length, size_t planes,
+                          const uint32_t *panels, size_t panels_length,
+                          const int32_t *ones, size_t ones_length,
+                          size_t m, size_t n, size_t k,
+                          const float *scale, size_t scale_length,
+                          const float *shift, size_t shift_length,
+                          float *out, size_t out_length);
+
 /* x [samples, channels, pixels] -> bits [samples, pixels, words(channels)]: bit 1 where x >= 0. NaN
  * is refused. This is how images come to the convolution. */
 int bnnlab_pack_channels(int isa, const float *x, size_t x_length, size_t samples, size_t channels,

@@ -1,38 +1,9 @@
 /* The public functions: sizes checked here once, then the chosen instruction set does the work. */
+#include "check.h"
 #include "family.h"
-
-/* Overflow-checked products. Each returns whether it overflowed. */
-static int multiply(size_t a, size_t b, size_t *product)
-{
-    *product = a * b;
-    return a != 0 && *product / a != b;
-}
-
-static int multiply3(size_t a, size_t b, size_t c, size_t *product)
-{
-    size_t ab;
-    return multiply(a, b, &ab) || multiply(ab, c, product);
-}
-
-static size_t panels_of(size_t n)
-{
-    return n / BNNLAB_LANES + (n % BNNLAB_LANES != 0);
-}
 
 /* Nothing to write means return at once, before any loop: a size beside a zero is bounded by no
  * array. */
-
-/* Does the array hold exactly `length` elements (NULL only when that is none)? */
-static int matches(const void *array, size_t given, size_t length)
-{
-    return given == length && (array != NULL || length == 0);
-}
-
-#define REFUSE_UNLESS(condition, status) \
-    do {                                 \
-        if (!(condition))                \
-            return status;               \
-    } while (0)
 
 const struct bnnlab_family *bnnlab_family_of(int isa)
 {
@@ -143,7 +114,7 @@ int bnnlab_pack_panels(const uint32_t *bits, size_t bits_length, size_t n, size_
     REFUSE_UNLESS(matches(bits, bits_length, length) &&
                       matches(panels, panels_length, panels_needed),
                   BNNLAB_BAD_LENGTH);
-    for (size_t p = 0; p < panels_of(n); p++)
+    for (size_t p = 0; panels_needed != 0 && p < panels_of(n); p++)
         for (size_t w = 0; w < words; w++)
             for (size_t lane = 0; lane < BNNLAB_LANES; lane++) {
                 const size_t j = p * BNNLAB_LANES + lane;
