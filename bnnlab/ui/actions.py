@@ -182,7 +182,10 @@ def story(page: "Page", message: Message) -> None:
     if message.get("name") is None:
         page.telling.end()
     else:
-        visits.tell(page, str(message["name"]), message.get("at"), play=True)
+        try:
+            visits.tell(page, str(message["name"]), message.get("at"), play=True)
+        except ValueError as error:
+            page.say(f"{error}.", "bad")
 
 
 def card(page: "Page", message: Message) -> None:

@@ -58,7 +58,8 @@ def stretch(log: Log, lane: str) -> float | None:
 
 
 def _recurrent(run: RunLog) -> str:
-    return next(layer["name"] for layer in run.layers if layer["recurrent"])
+    """The name of the recurrent matrix, "" when there is none."""
+    return next((layer["name"] for layer in run.layers if layer["recurrent"]), "")
 
 
 def zeros(log: Log, lane: str, layer: str) -> float | None:

@@ -261,7 +261,8 @@ class Page:
                 "steps": status.steps,
                 "rate": f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}" if rate else "",
                 "lanes": self._lanes(),
-                "claims": self.telling.claims(self.session.log),
+                # What is being started is another comparison than the one that is still there.
+                "claims": self.telling.claims(None if self.waiting else self.session.log),
             }
         )
 

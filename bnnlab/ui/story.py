@@ -37,10 +37,17 @@ class Claim(NamedTuple):
     below: float = float("inf")
     since: int = 1
 
+    @property
+    def lanes(self) -> set[str]:
+        """The lanes it speaks of."""
+        named = {self.of[key] for key in ("lane", "of", "than") if key in self.of}
+        return named | {*self.of.get("lanes", [])}
+
     def look(self, log: Log | None) -> dict[str, str]:
         """Return what it says of a log now, and its state: "waiting", "holds" or "fails"."""
         value = None
-        if log is not None and log.step >= self.since:
+        # A reader may have gone on to a comparison that it does not speak of.
+        if log is not None and self.lanes <= {*log.lanes} and log.step >= self.since:
             value = MEASURES[self.measure](log, **self.of)
         if value is None:
             when = f" (from step {self.since} on)" if self.since > 1 else ""

@@ -23,21 +23,23 @@ if TYPE_CHECKING:
 
 def visit(page: "Page", address: Address, *, play: bool) -> None:
     """Show what an address names; what of it cannot be is said, of settings beside their fields."""
+    refused = []
     if "story" in address:
-        kept = {key: value for key, value in address.items() if key in PLACES}
-        page.place = kept
-        tell(page, address["story"], address.get("at", "1"), play=play)
-    else:
-        _go(page, address, play=play, refused=[])
+        page.place = {key: value for key, value in address.items() if key in PLACES}
+        try:
+            tell(page, address["story"], address.get("at", "1"), play=play)
+            return
+        except ValueError as error:
+            refused.append(f"{error}.")
+    _go(page, address, play=play, refused=refused)
 
 
 def tell(page: "Page", name: str, at: object, *, play: bool) -> None:
-    """Tell a step of a story, with what it shows; theme and speed stay as they are."""
-    try:
-        step = page.telling.go(name, int(str(at)))
-    except ValueError as error:
-        _go(page, {}, play=play, refused=[f"{error}."])
-        return
+    """Tell a step of a story, with what it shows; theme and speed stay as they are.
+
+    Raises ValueError when there is no such story, or `at` is no number.
+    """
+    step = page.telling.go(name, int(str(at)))
     kept = {key: page.place[key] for key in ("theme", "speed") if key in page.place}
     _go(page, {**step.page, **kept}, play=play and not step.paused, refused=[])
     if step.paused and page.session.conductor is not None:

@@ -109,9 +109,9 @@ def browser():
 class Tab:
     """A page of the dashboard in a browser that is cut off from everything but its server."""
 
-    def __init__(self, browser, server: Server, **options):
+    def __init__(self, browser, server: Server, at: str = "", **options):
         self.context = browser.new_context(
-            viewport={"width": 1440, "height": 900}, accept_downloads=True, **options
+            **{"viewport": {"width": 1440, "height": 900}, "accept_downloads": True, **options}
         )
         self.page = self.context.new_page()
         self.page.set_default_timeout(20_000)
@@ -121,7 +121,7 @@ class Tab:
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.route("**/*", self._guard)
-        self.page.goto(server.url)
+        self.page.goto(server.url + at)
 
     def _heard(self, message) -> None:
         if message.type == "error":
@@ -157,8 +157,8 @@ def open_tab(browser, server):
     """Opens pages; at the end none of them had an error or asked anybody else for anything."""
     tabs: list[Tab] = []
 
-    def opened(**options) -> Tab:
-        tabs.append(Tab(browser, server, **options))
+    def opened(at: str = "", **options) -> Tab:
+        tabs.append(Tab(browser, server, at, **options))
         return tabs[-1]
 
     yield opened

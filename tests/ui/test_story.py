@@ -31,8 +31,7 @@ def test_a_step_shows_what_there_is_and_claims_what_can_be_measured(step):
     assert step.page.get("view", "curves") in figures.names()
     assert step.claims
     for claim in step.claims:
-        named = [claim.of[key] for key in ("lane", "of", "than") if key in claim.of]
-        assert {*named, *claim.of.get("lanes", [])} <= {*lanes}
+        assert claim.lanes and claim.lanes <= {*lanes}
         assert claim.measure in MEASURES and "{}" in claim.say
         assert claim.above > float("-inf") or claim.below < float("inf")
         assert claim.since < settings.comparison().steps
@@ -71,6 +70,13 @@ def test_lab_begins_as_bwn_and_leaves_it_with_the_first_update(tmp_path):
     assert steps[0] == 0 and own[0] == pytest.approx(plain[0], rel=1e-5)
     (claim,) = story.get("first-step").steps[1].claims
     assert claim.look(log)["state"] == "holds"
+
+
+def test_claims_of_another_comparison_are_not_measured(trained_log):
+    for step in STEPS:
+        for claim in step.values[0].claims:
+            if not claim.lanes <= {*trained_log.lanes} or claim.measure in ("growth", "stretch"):
+                assert claim.look(trained_log)["state"] == "waiting"
 
 
 def test_telling_goes_through_a_story():

@@ -6,7 +6,7 @@ const STATES = {
 }
 
 function transport(send) {
-  const play = h("button.play", { type: "button", onclick: () => send({ do: playing() ? "pause" : "play" }) }, icon("play"))
+  const play = h("button.play", { type: "button", "aria-label": "Play (space)", disabled: true, onclick: () => send({ do: playing() ? "pause" : "play" }) }, icon("play"))
   let state = "starting"
   const playing = () => state === "playing"
   const step = h("span.number", { id: "step" }, "0")

@@ -1,0 +1,159 @@
+"""Whoever reads the page, with whatever: links, stories, keys, and what axe-core finds."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+SMALL = "?schemes=full_precision,bnn&network.width=16&speed=20"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+def violations(tab):
+    """What axe-core finds serious or critical, in words."""
+    found = Axe().run(tab.page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{rule['id']}: {node['target']} {node['failureSummary']}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"][:3]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_keeps_people_from_reading_the_page(open_tab, scheme):
+    tab = open_tab(color_scheme=scheme)
+    page = tab.page
+    page.locator(".lane").first.wait_for()
+    assert violations(tab) == []  # as it opens
+    tab.wait_for_step(30)
+    assert violations(tab) == []  # while it trains
+    page.locator(".lane").nth(6).click()
+    page.locator(".card h2").wait_for()
+    assert violations(tab) == []
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    page.get_by_role("dialog").wait_for()
+    assert violations(tab) == []
+    page.keyboard.press("Escape")
+    for name in ("Stories", "Export", "Untitled"):
+        page.get_by_role("button", name=name, exact=True).click()
+    assert violations(tab) == []
+    page.locator("#lanes-filter").fill("(")
+    page.locator("#f-network-width").fill("0")
+    page.locator("#f-network-width").press("Enter")
+    page.locator("#m-network-width").wait_for()
+    assert violations(tab) == []  # with what is refused
+    page.locator(".shelf").get_by_role("button", name="Zero is a third sign").click()
+    page.locator(".story h2").wait_for()
+    page.locator(".claims li").first.wait_for()
+    assert violations(tab) == []
+
+
+def test_nothing_keeps_people_from_reading_it_on_a_phone(open_tab):
+    tab = open_tab(SMALL, **PHONE)
+    tab.wait_for_step(1)
+    assert violations(tab) == []
+    width = tab.page.evaluate("document.documentElement.scrollWidth")
+    assert width == 390, "it scrolls sideways"
+    tab.page.get_by_role("button", name="Settings", exact=True).click()
+    tab.page.locator(".drawn .rail").wait_for()
+    assert violations(tab) == []
+
+
+def test_a_link_restores_the_page_and_the_page_makes_links(open_tab):
+    tab = open_tab(
+        "?task=moons&schemes=full_precision,bnn,lab&scheme.lab.granularity=channel&speed=20"
+        "&network.width=0&view=boundary&theme=dark&filter=lab&pin=bnn&nothing=1"
+    )
+    page = tab.page
+    tab.wait_for_step(1)
+    lanes = page.locator(".lane .name")
+    page.locator(".lane").first.wait_for()
+    assert lanes.all_inner_texts() == ["BNN", "LAB"]
+    assert page.locator(".app.dark").count() == 1
+    assert page.locator("[data-view=boundary]").get_attribute("aria-selected") == "true"
+    assert page.locator("#m-network-width").inner_text().startswith("Enter a whole number")
+    assert "nothing: nothing here is called so" in page.locator(".notice").inner_text()
+    page.locator("#f-lr").fill("0.02")
+    page.locator("#f-lr").press("Enter")
+    page.locator("#lanes-filter").fill("")
+    page.get_by_role("button", name="Difference to LAB").click()
+    page.wait_for_url(lambda url: "lr=0.02" in url and "baseline=lab" in url)
+    page.wait_for_url(lambda url: "filter" not in url and "pin=bnn" in url)
+    again = open_tab(page.url.removeprefix(tab.page.url.split("?")[0]))
+    again.wait_for_step(1)
+    assert again.page.locator("#f-lr").input_value() == "0.02"
+    assert again.page.locator(".difference").inner_text() == "Difference to LAB"
+    assert again.page.locator(".lane .name").all_inner_texts() == ["BNN", "Full precision", "LAB"]
+
+
+def test_a_link_that_makes_no_sense_still_opens_a_page(open_tab):
+    tab = open_tab(
+        "?task=table&schemes=%00,..%2F..%2Fetc&story=x&view=..%2Fx&lr=%F0%9F%92%A9&seeds=-1"
+    )
+    tab.wait_for_step(1)
+    notice = tab.page.locator(".notice").inner_text()
+    assert "there is no view '../x'" in notice and "there is no story 'x'" in notice
+    assert "There is no scheme" in tab.page.locator(".settings").inner_text()
+
+
+def test_a_story_sets_the_page_up_points_and_measures(open_tab):
+    tab = open_tab("?story=first-step")
+    page = tab.page
+    page.get_by_role("heading", name="Before anything is known").wait_for()
+    tab.wait_for_state("paused")
+    assert page.locator("[data-view=hessian]").get_attribute("aria-selected") == "true"
+    page.get_by_role("img", name="holds in this run").wait_for()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("heading", name="One update later").wait_for()
+    page.locator(".transport .pointed").wait_for()
+    page.get_by_role("img", name="not measured yet").wait_for()
+    assert page.url.endswith("?story=first-step&at=2")
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("img", name="holds in this run").wait_for()
+    page.get_by_role("button", name="Back").click()
+    page.get_by_role("heading", name="Before anything is known").wait_for()
+    page.get_by_role("button", name="End the story").click()
+    page.locator(".story").wait_for(state="hidden")
+    page.wait_for_url(lambda url: "story" not in url and "view=hessian" in url)
+
+
+def test_keys_train_step_and_turn_views(open_tab):
+    tab = open_tab(SMALL)
+    tab.wait_for_step(2)
+    page = tab.page
+    page.locator("body").press(" ")
+    tab.wait_for_state("paused")
+    page.wait_for_timeout(300)
+    held = tab.step
+    page.locator("body").press("ArrowRight")
+    assert tab.wait_for_step(held + 1) == held + 1
+    page.locator("body").press("Shift+ArrowRight")
+    page.locator("[data-view=weights][aria-selected=true]").wait_for()
+    page.locator("body").press("Shift+ArrowLeft")
+    page.locator("[data-view=curves][aria-selected=true]").wait_for()
+    page.locator("body").press("/")
+    page.keyboard.type("b")
+    assert page.locator("#lanes-filter").input_value() == "b"
+    page.locator(".lanes-count").get_by_text("1 of 2").wait_for()
+    page.locator("#lanes-filter").blur()
+    page.locator("body").press("?")
+    page.get_by_role("switch", name="Keys act").click()
+    page.keyboard.press("Escape")
+    page.locator("body").press("ArrowRight")
+    page.wait_for_timeout(300)
+    assert tab.step == held + 1
+
+
+def test_pointing_at_a_figure_shows_that_step_on_the_cards(open_tab):
+    tab = open_tab(SMALL)
+    tab.wait_for_step(40)
+    canvas = tab.page.locator(".figures canvas").first
+    box = canvas.bounding_box()
+    for along in (70, 80):
+        tab.page.mouse.move(box["x"] + along, box["y"] + box["height"] / 2)
+    moment = tab.page.locator(".moment").get_by_text("at step")
+    moment.wait_for()
+    step = int(moment.inner_text().split()[-1])
+    assert 0 <= step < 40
+    tab.page.mouse.move(5, 5)
+    moment.wait_for(state="detached")
