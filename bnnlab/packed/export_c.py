@@ -101,6 +101,7 @@ def runtime() -> str:
     text = inlined("scalar.c") + inlined("network.c")
     text = re.sub(r"^#ifdef BNNLAB_(?:X86|\w+_BUILT)\n.*?^#endif\n", "", text, flags=re.M | re.S)
     text = re.sub(r"^extern .*;\n", "", text, flags=re.MULTILINE)
+    text = text.replace("int BNNLAB_RUN_WITH(", "int bnnlab_network_run_with(")
     text = _without_idle(text)
     text = re.sub(r"^((?:int|size_t) bnnlab_\w+\()", r"static \1", text, flags=re.MULTILINE)
     text = re.sub(r"^(const struct bnnlab_family bnnlab_)", r"static \1", text, flags=re.MULTILINE)
