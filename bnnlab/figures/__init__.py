@@ -15,9 +15,10 @@ from bnnlab.figures.view import View
 from bnnlab.registry import checked, discover
 
 if TYPE_CHECKING:
+    from bnnlab.figures.animation import animate
     from bnnlab.figures.live import Live
 
-__all__ = ["Drawing", "Live", "View", "drawing", "get", "kinds", "names", "sheet"]
+__all__ = ["Drawing", "Live", "View", "animate", "drawing", "get", "kinds", "names", "sheet"]
 
 
 @cache
@@ -57,6 +58,8 @@ def __getattr__(name: str) -> Any:
     # Views need no plotting library to be listed; drawing one does.
     if name == "Live":
         return import_module("bnnlab.figures.live").Live
+    if name == "animate":
+        return import_module("bnnlab.figures.animation").animate
     if name in names():
         return get(name)
     raise AttributeError(f"module 'bnnlab.figures' has no attribute {name!r}")

@@ -16,6 +16,10 @@ class Drawing:
         title, caption: what is written above it, and into the file.
         columns: panels beside each other on paper.
         rows: panels row by row where they are not `columns` in each; None otherwise.
+        remake: Python that makes it again, of `log`, which `recipe` says how to get.
+        recipe: Python that trains what it was made from.
+
+    `a + b` has the panels of both, under each other.
     """
 
     panels: list[Panel]
@@ -24,6 +28,45 @@ class Drawing:
     columns: int
     theme: str = "light"
     rows: list[list[Panel]] | None = None
+    remake: str = ""
+    recipe: str = ""
+
+    def __add__(self, other: "Drawing") -> "Drawing":
+        mine, others = _parted(self), _parted(other)
+        return replace(
+            self,
+            panels=[panel for row in mine + others for panel in row],
+            rows=mine + others,
+            title=self.title if self.title == other.title else f"{self.title}; {other.title}",
+            caption=self.caption
+            if self.caption == other.caption
+            else f"{self.caption} — {other.caption}",
+            remake=f"{self.remake} + {other.remake}",
+        )
+
+
+def _parted(drawing: Drawing) -> list[list[Panel]]:
+    """Return the rows of a drawing, its title above the first where nothing else is."""
+    panels = drawing.panels
+    if drawing.rows is not None:
+        return drawing.rows
+    panels = [replace(panels[0], section=drawing.title), *panels[1:]]
+    return [panels[i : i + drawing.columns] for i in range(0, len(panels), drawing.columns)]
+
+
+def recipe(log: Log) -> str:
+    """Return the Python that trains what a figure was made from, exactly as it was."""
+    spec = {key: value for key, value in log.comparison.items() if key not in ("format", "runs")}
+    spec["steps"] = log.steps
+    return f"log = bnnlab.Comparison.from_dict({spec!r}).run({log.path.name!r})"
+
+
+def call(name: str, options: dict[str, Any], theme: str) -> str:
+    """Return the Python that makes a drawing of `log`."""
+    given = {key: value for key, value in options.items() if value is not None}
+    given |= {"theme": theme} if theme != "light" else {}
+    more = "".join(f", {key}={value!r}" for key, value in given.items())
+    return f"bnnlab.figures.drawing({name!r}, log{more})"
 
 
 def caption(log: Log) -> str:
@@ -69,7 +112,8 @@ def sheet_drawing(log: Log, theme: str = "light") -> Drawing:
         panels[0] = replace(panels[0], section=section)
         rows += [panels[i : i + columns] for i in range(0, len(panels), columns)]
     panels = [panel for row in rows for panel in row]
-    return Drawing(panels, log.path.stem, caption(log), 4, theme, rows)
+    return Drawing(panels, log.path.stem, caption(log), 4, theme, rows, call("sheet", {}, theme),
+                   recipe(log))  # fmt: skip
 
 
 def _telling_layer(log):

@@ -18,40 +18,56 @@ _DPI = 200
 
 
 def export(
-    figure: Any, path: str | os.PathLike, width: float | str | None = None, dpi: int = _DPI
+    figure: Any,
+    path: str | os.PathLike,
+    width: float | str | None = None,
+    dpi: int = _DPI,
+    *,
+    caption: str = "inside",
 ) -> Path:
     """Write a figure to a file; its suffix says how.
 
     `.pdf`, `.svg` and `.png` are drawn by matplotlib, with text as text; `.html` is one file that
-    needs no network. The same figure gives the same file.
+    needs no network. The same figure gives the same file, and every file says in its metadata what
+    it shows and the Python that makes it again.
 
     Args:
         figure: a HoloViews element, as the views give; or a view's `drawing`, or a live view.
         path: where to.
-        width: in inches, or "column" (3.35), "page" (6.9), "sheet" (11). Without it, a page, and
-            for a whole comparison a sheet. HTML fills its window.
+        width: in inches; or in millimetres, as "89mm"; or by name: "column" (3.25 inches) and
+            "page" (6.75) fit ICML and IEEE, "neurips" and "iclr" (5.5), "icml-column" (3.25) and
+            "icml" (6.75), "ieee-column" (3.5) and "ieee" (7.16), "sheet" (11). Without it, a page,
+            and for a whole comparison a sheet. HTML fills its window.
         dpi: dots an inch of `.png`.
+        caption: "inside" has title and caption above the panels; "beside" has the panels alone, as
+            LaTeX wants them, and writes the caption into a `.tex` file of the same name.
 
-    Raises ValueError for another suffix or width, TypeError for another kind of figure.
+    Raises ValueError for another suffix, width or caption, TypeError for another kind of figure.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(f"cannot write {path.name!r}; the formats are {', '.join(FORMATS)}")
+    if caption not in ("inside", "beside"):
+        raise ValueError(f"caption is {caption!r}; it can be 'inside' or 'beside'")
     figure = _understood(figure)
-    inches = _inches(width)
+    inches = inches_of(width)
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".html":
         path.write_text(_page(figure), encoding="utf-8")
-    else:
-        _print(figure, path, suffix, inches, dpi)
+        return path
+    inside = caption == "inside"
+    source = _source(figure, f"figure{suffix}", width, inside)
+    _print(figure, path, suffix, inches, dpi, source=source, headed=inside)
+    if not inside:
+        path.with_suffix(".tex").write_text(_latex(figure, path, inches), encoding="utf-8")
     return path
 
 
 def png(figure: Any, width: float | str | None = None, dpi: int = _DPI) -> bytes:
     """Return a figure as the content of a `.png`; arguments and errors are those of `export`."""
     content = io.BytesIO()
-    _print(_understood(figure), content, ".png", _inches(width), dpi)
+    _print(_understood(figure), content, ".png", inches_of(width), dpi)
     return content.getvalue()
 
 
@@ -73,33 +89,61 @@ def _understood(figure):
     return drawing_of(figure) or figure
 
 
-def _inches(width):
+def _source(figure, name, width, inside):
+    """Return the Python that makes a file again; "" for what somebody else drew."""
+    if not isinstance(figure, Drawing) or not figure.remake:
+        return ""
+    more = "" if width is None else f", width={width!r}"
+    more += "" if inside else ", caption='beside'"
+    return f"import bnnlab; {figure.recipe}; bnnlab.export({figure.remake}, {name!r}{more})"
+
+
+def _latex(figure, path, inches):
+    """Return what LaTeX includes: the picture at its size, so that its type keeps it, and words."""
+    title, caption = getattr(figure, "title", "figure"), getattr(figure, "caption", "")
+    words = "".join(_LATEX.get(letter, letter) for letter in f"{title}. {caption}.")
+    width = f"[width={inches:g}in]" if inches else ""
+    return f"\\includegraphics{width}{{{path.name}}}\n\\caption{{{words}}}\n"
+
+
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
+    "·": r"\textperiodcentered{}", "−": "$-$", "α": r"$\alpha$", "√": r"$\surd$",
+}  # fmt: skip
+
+
+def inches_of(width: float | str | None) -> float | None:
+    """Return a width in inches; raises ValueError as `export` does."""
     if width is None:
         return None
     if isinstance(width, str):
         from bnnlab.figures.paper import WIDTHS
 
-        if width not in WIDTHS:
+        if width in WIDTHS:
+            return WIDTHS[width]
+        try:
+            width = float(width.removesuffix("mm")) / (25.4 if width.endswith("mm") else 1)
+        except ValueError:
             raise ValueError(
-                f"no width {width!r}; give inches or one of {', '.join(map(repr, WIDTHS))}"
-            )
-        return WIDTHS[width]
+                f"no width {width!r}; give inches, millimetres as '89mm', or one of "
+                f"{', '.join(map(repr, WIDTHS))}"
+            ) from None
     if not 1 <= width <= 60:
-        raise ValueError(f"a width of {width} inches; it can be from 1 to 60")
+        raise ValueError(f"a width of {width:g} inches; it can be from 1 to 60")
     return float(width)
 
 
-def _print(figure, path, suffix, inches, dpi):
+def _print(figure, path, suffix, inches, dpi, *, source="", headed=True):
     import matplotlib as mpl
 
     from bnnlab.figures import paper
 
     with mpl.rc_context(paper.settings()):
         if isinstance(figure, Drawing):
-            drawn = paper.draw(figure, inches)
+            drawn = paper.draw(figure, inches, headed=headed)
         else:
             drawn = _foreign(figure, inches)
-        drawn.savefig(path, format=suffix[1:], dpi=dpi, metadata=_metadata(suffix, figure))
+        drawn.savefig(path, format=suffix[1:], dpi=dpi, metadata=_metadata(suffix, figure, source))
 
 
 def _foreign(figure, inches):
@@ -115,15 +159,19 @@ def _foreign(figure, inches):
     return drawn
 
 
-def _metadata(suffix, figure):
+def _metadata(suffix, figure, source):
     made_by = f"bnnlab {__version__}"
     title, caption = getattr(figure, "title", "figure"), getattr(figure, "caption", "")
     if suffix == ".png":
-        return {"Title": title, "Description": caption, "Software": made_by}
+        said = {"Title": title, "Description": caption, "Software": made_by, "Source": source}
     # No date: the same figure gives the same file.
-    if suffix == ".pdf":
-        return {"Title": title, "Subject": caption, "Creator": made_by, "CreationDate": None}
-    return {"Title": title, "Description": caption, "Creator": made_by, "Date": None}
+    elif suffix == ".pdf":
+        said = {"Title": title, "Subject": caption, "Creator": made_by, "CreationDate": None,
+                "Keywords": source}  # fmt: skip
+    else:
+        said = {"Title": title, "Description": caption, "Creator": made_by, "Date": None,
+                "Source": source}  # fmt: skip
+    return {key: value for key, value in said.items() if value != ""}
 
 
 _PAGE = """<!doctype html>
@@ -133,6 +181,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="bnnlab {version}">
 <meta name="description" content="{caption}">
+<meta name="source" content="{source}">
 <title>{title}</title>
 <style>
 body {{ margin: 0 auto; padding: 20px; max-width: 1400px; background: {paper}; color: {ink};
@@ -182,7 +231,8 @@ def _page(figure) -> str:
     needed = Resources(mode="inline", components=["bokeh"]).js_raw
     scripts = "\n".join(f"<script>{text}</script>" for text in needed)
     return _PAGE.format(
-        version=__version__, title=html.escape(title), caption=html.escape(caption),
+        version=__version__, source=html.escape(_source(figure, "figure.html", None, True)),
+        title=html.escape(title), caption=html.escape(caption),
         paper=look("paper"), ink=look("ink"), muted=look("muted"), sans=theme.SANS,
         resources=scripts, figures=figures, script=script,
     )  # fmt: skip

@@ -22,6 +22,7 @@ class Entry(NamedTuple):
     series: Series
     banded: bool = False
     broken: int | None = None
+    marker: str = ""
 
 
 class Event(NamedTuple):
@@ -93,7 +94,7 @@ def panel(
                               entry.color))  # fmt: skip
     for entry in entries:
         marks.append(Line(entry.series.x, entry.series.mean, entry.color, entry.dash,
-                          label=entry.label))  # fmt: skip
+                          label=entry.label, marker=entry.marker))  # fmt: skip
     for i, entry in enumerate(entries):
         at = i in heights
         where = ([through[1] * 1.02], [_unscaled(heights[i], log)]) if at else (Z, Z)

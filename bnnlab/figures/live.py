@@ -45,6 +45,8 @@ class _Drawn:
             if not _same(columns, self.shown[place]):
                 self.shown[place] = columns
                 renderer.data_source.data = screen.source_data(mark)
+                if renderer.visible != (seen := screen.is_seen(mark)):
+                    renderer.visible = seen
         for axis, new, old in (
             (figure.x_range, panel.x_range, was.x_range),
             (figure.y_range, panel.y_range, was.y_range),

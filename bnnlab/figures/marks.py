@@ -20,7 +20,7 @@ def _floats(values) -> np.ndarray:
 
 @dataclass
 class Line:
-    """A curve; `label` is what a tooltip calls it."""
+    """A curve; `label` is what a tooltip calls it, `marker` what it carries in print."""
 
     x: ArrayLike
     y: ArrayLike
@@ -28,6 +28,7 @@ class Line:
     dash: str = "solid"
     width: float = 1.4
     label: str = ""
+    marker: str = ""
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return the numbers it draws, by name."""

@@ -1,5 +1,6 @@
 """Figures on paper: how matplotlib axes are dressed."""
 
+import zlib
 from textwrap import wrap
 from typing import Any
 
@@ -12,8 +13,14 @@ from bnnlab.figures import theme
 from bnnlab.figures.compose import Drawing
 from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
 
-# Inches: the text of a page in the usual venues.
-WIDTHS = {"column": 3.35, "page": 6.9, "sheet": 11.0}
+# Inches, as the style files of the venues set them: ICML \columnwidth 3.25 and \textwidth 6.75;
+# IEEEtran 3.5 (21 picas) and 7.16 (43 picas); NeurIPS and ICLR \textwidth 5.5. "column" and "page"
+# are the narrowest of those in two columns: what is made for them fits all.
+WIDTHS = {
+    "column": 3.25, "page": 6.75, "sheet": 11.0, "neurips": 5.5, "iclr": 5.5,
+    "icml-column": 3.25, "icml": 6.75, "ieee-column": 3.5, "ieee": 7.16,
+}  # fmt: skip
+_MARKED = 5  # markers along a line
 INCHES = theme.POINTS / 72 / theme.SMALL  # on paper, of a pixel on the page
 _SECTION = 0.2  # inches for the words above a section of a sheet
 _DASHES = {
@@ -69,10 +76,22 @@ def style(mark, look) -> dict[str, Any]:
     return dict(color=color, linestyle=_DASHES[mark.dash], linewidth=mark.width * 0.62)
 
 
+def _markers(mark: Line, points: int) -> dict[str, Any]:
+    """Return the markers along a line: in print, where colour may be lost, they tell lines apart.
+
+    Where they begin depends on the line's name, so that those of different lines rarely meet.
+    """
+    if not mark.marker:
+        return {}
+    every = max(1, points // _MARKED)
+    first = zlib.crc32(mark.label.encode()) % every
+    return dict(marker=_MARKERS[mark.marker], markersize=2.8, markevery=(first, every))
+
+
 def _draw_mark(axes, mark, look):
     c, looks = mark.columns(), style(mark, look)
     if isinstance(mark, Line):
-        axes.plot(c["x"], c["y"], solid_joinstyle="round", **looks)
+        axes.plot(c["x"], c["y"], solid_joinstyle="round", **looks, **_markers(mark, len(c["x"])))
     elif isinstance(mark, Band):
         axes.fill_between(c["x"], c["low"], c["high"], **looks)
     elif isinstance(mark, Spikes):
@@ -99,8 +118,11 @@ def _rows(drawing: Drawing, width: float) -> list[list[Panel]]:
     return [panels[i : i + n] for i in range(0, len(panels), n)]
 
 
-def draw(drawing: Drawing, inches: float | None) -> Figure:
-    """Return a drawing as a matplotlib figure of a width, at the sizes its type is made for."""
+def draw(drawing: Drawing, inches: float | None, *, headed: bool = True) -> Figure:
+    """Return a drawing as a matplotlib figure of a width, at the sizes its type is made for.
+
+    `headed`: with its title and caption above it.
+    """
     width = inches or WIDTHS["page" if drawing.rows is None else "sheet"]
     rows = drawing.rows or _rows(drawing, width)
     look = theme.Look(drawing.theme)
@@ -108,7 +130,7 @@ def draw(drawing: Drawing, inches: float | None) -> Figure:
     for row in rows:
         heights += [_SECTION] * bool(row[0].section) + [max(p.height for p in row) * INCHES]
     words = wrap(drawing.caption, int(width * 22))
-    head = 0.33 + 0.11 * len(words)  # inches for title and caption
+    head = 0.33 + 0.11 * len(words) if headed else 0.0  # inches for title and caption
     top = sum(heights) + head
     figure = Figure(figsize=(width, top), facecolor=look("paper"))
     figure.set_layout_engine(
@@ -130,12 +152,18 @@ def draw(drawing: Drawing, inches: float | None) -> Figure:
                 _draw_mark(axes, mark, look)
             axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
             dress(axes, panel, look)
+    if headed:
+        _head(figure, drawing.title, words, look)
+    return figure
+
+
+def _head(figure, title, words, look):
+    width, top = figure.get_size_inches()
     left = 0.06 / width
-    figure.text(left, 1 - 0.13 / top, drawing.title, va="center", weight="bold",
+    figure.text(left, 1 - 0.13 / top, title, va="center", weight="bold",
                 size=theme.POINTS + 2, color=look("ink"))  # fmt: skip
     figure.text(left, 1 - 0.22 / top, "\n".join(words), va="top", size=theme.POINTS - 0.5,
                 color=look("muted"))  # fmt: skip
-    return figure
 
 
 def _section(axes, words, look):

@@ -42,6 +42,11 @@ def source_data(mark) -> dict[str, Any]:
     return {"x": c["x"], "y": c["y"]}
 
 
+def is_seen(mark) -> bool:
+    """Return whether a mark has anything to draw; a browser takes its time over empty ones, too."""
+    return any(column.size for column in mark.columns().values())
+
+
 def style(mark, look) -> dict[str, Any]:
     """Return the properties of the glyph that draws a mark, HoloViews' Bokeh options as well."""
     if isinstance(mark, Text):
@@ -91,6 +96,8 @@ def draw(panel: Panel, look) -> tuple[Any, list[Any]]:
         )
         for mark in panel.marks
     ]  # fmt: skip
+    for renderer, mark in zip(drawn, panel.marks, strict=True):
+        renderer.visible = is_seen(mark)
     figure.xaxis[0].axis_label, figure.yaxis[0].axis_label = panel.x_label, panel.y_label
     dress(figure, drawn, panel, look)
     return figure, drawn

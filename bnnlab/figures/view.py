@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import param
 
-from bnnlab.figures.compose import Drawing, caption
+from bnnlab.figures.compose import Drawing, call, caption, recipe
 from bnnlab.figures.marks import Panel
 from bnnlab.registry import checked, options
 from bnnlab.training.store import Log, RunLog
@@ -75,7 +75,10 @@ class View(param.Parameterized):
     def drawing(self, log: Log, *, theme: str = "light") -> Drawing:
         """Return a log as this view shows it: what `bnnlab.export` needs, at little cost."""
         title = f"{log.path.stem}: {self.title.lower()}"
-        return Drawing(self.panels(log), title, caption(log), self.columns, theme)
+        return Drawing(
+            self.panels(log), title, caption(log), self.columns, theme,
+            remake=call(self.key, self.options(), theme), recipe=recipe(log),
+        )  # fmt: skip
 
     def changed(self, **options: Any) -> "View":
         """Return the same view with other options; raises ValueError as `figures.get` does."""

@@ -1,3 +1,7 @@
+import os
+import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
@@ -9,6 +13,7 @@ import bnnlab
 from bnnlab import figures
 from bnnlab.figures import elements
 from bnnlab.figures.export import export, sheet
+from bnnlab.figures.marks import Line
 
 VIEWS = figures.names()
 LANES = ["full_precision", "bnn", "lab"]
@@ -40,7 +45,14 @@ def test_pdf_embeds_fonts_as_type_42_and_says_what_it_is(log, tmp_path):
 
 def test_png_has_the_width_that_was_asked_for(log, tmp_path):
     drawing = figures.drawing("curves", log, lanes=LANES)
-    for width, inches in (("column", 3.35), (5, 5), (None, 6.9)):
+    for width, inches in (
+        ("column", 3.25),
+        (5, 5),
+        ("89mm", 89 / 25.4),
+        ("4", 4),
+        ("ieee", 7.16),
+        (None, 6.75),
+    ):
         path = export(drawing, tmp_path / "figure.png", width=width, dpi=100)
         with Image.open(path) as picture:
             assert picture.width == pytest.approx(inches * 100, abs=1)
@@ -146,7 +158,11 @@ def test_a_live_view_is_exported_as_it_stands(log, tmp_path):
     [
         ("figure.gif", None, r"cannot write 'figure.gif'; the formats are .pdf, .svg, .png, .html"),
         ("figure", None, r"cannot write 'figure'"),
-        ("figure.pdf", "wide", r"no width 'wide'; give inches or one of 'column', 'page', 'sheet'"),
+        (
+            "figure.pdf",
+            "wide",
+            r"no width 'wide'; give inches, .* '89mm', or one of 'column', 'page'",
+        ),
         ("figure.pdf", 0.2, r"a width of 0.2 inches; it can be from 1 to 60"),
     ],
 )
@@ -159,3 +175,83 @@ def test_what_cannot_be_written_is_refused(path, width, message, log, tmp_path):
 def test_other_things_are_not_figures(tmp_path):
     with pytest.raises(TypeError, match="cannot export str; give a HoloViews element"):
         export("curves", tmp_path / "figure.pdf")
+
+
+def test_metadata_says_how_to_make_it_again(tmp_path, digits_log):
+    """What the file says is run, in a folder of its own, and gives the same picture."""
+    made = tmp_path / "made"
+    drawing = figures.drawing("curves", digits_log, smoothing=0.2)
+    export(drawing, made / "curves.png", width="column", dpi=100)
+    with Image.open(made / "curves.png") as picture:
+        source = picture.text["Source"]
+    assert source.startswith("import bnnlab; log = bnnlab.Comparison.from_dict(")
+    again = tmp_path / "again"
+    again.mkdir()
+    subprocess.run(
+        [sys.executable, "-c", source.replace("'column')", "'column', dpi=100)")],
+        cwd=again, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert pixels(made / "curves.png") == pixels(again / "figure.png")
+
+
+def pixels(path):
+    with Image.open(path) as picture:
+        return picture.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["pdf", "svg"])
+def test_every_file_says_how_to_make_it_again(suffix, digits_log, tmp_path):
+    path = export(figures.drawing("sheet", digits_log), tmp_path / f"sheet.{suffix}")
+    data = path.read_bytes()
+    assert b"bnnlab.figures.drawing" in data and b"from_dict" in data
+
+
+def test_page_notebook_and_command_line_draw_the_same_picture(trained_folder, tmp_path):
+    """The page's own export, an element from a notebook, and `bnnlab figures`."""
+    from click.testing import CliRunner
+
+    from bnnlab.cli import main
+    from bnnlab.ui.send import figure_file
+
+    folder = shutil.copytree(trained_folder, tmp_path / "moons.bnnlab")
+    _, sent = figure_file(folder, ("weights", {}), "png")
+    (tmp_path / "page.png").write_bytes(sent)
+    export(figures.weights(bnnlab.open(folder)), tmp_path / "notebook.png")
+    done = CliRunner().invoke(
+        main, ["figures", str(folder), "--view", "weights", "--format", "png", "--out",
+               str(tmp_path)],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    one = pixels(tmp_path / "page.png")
+    assert one == pixels(tmp_path / "notebook.png") == pixels(tmp_path / "weights.png")
+
+
+def test_a_caption_beside_is_for_latex(digits_log, tmp_path):
+    path = export(figures.drawing("curves", digits_log), tmp_path / "c.svg", "neurips",
+                  caption="beside")  # fmt: skip
+    assert "seed 0" not in "".join(
+        e.text or "" for e in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")
+    )
+    latex = (tmp_path / "c.tex").read_text()
+    assert latex.startswith("\\includegraphics[width=5.5in]{c.svg}\n\\caption{digits: curves. ")
+    assert "seed 0" in latex and f"bnnlab {bnnlab.__version__}" in latex
+    with pytest.raises(ValueError, match="caption is 'below'; it can be 'inside' or 'beside'"):
+        export(figures.drawing("curves", digits_log), tmp_path / "c.svg", caption="below")
+
+
+def test_drawings_are_put_together(digits_log, tmp_path):
+    both = figures.drawing("curves", digits_log) + figures.drawing("flips", digits_log)
+    said = words(export(both, tmp_path / "both.svg").read_text())
+    assert "digits: curves" in said and "digits: flips" in said
+    assert both.remake == (
+        "bnnlab.figures.drawing('curves', log, "
+        "metrics=['train_loss', 'validation_loss', 'train_accuracy', 'validation_accuracy'], "
+        "smoothing=0.7, log_axis=True, band='range') + bnnlab.figures.drawing('flips', log)"
+    )
+
+
+def test_lines_differ_in_print_by_dash_or_marker(log):
+    """Without colour: no two schemes' lines look the same."""
+    (panel, *_) = figures.drawing("curves", log).panels
+    lines = [mark for mark in panel.marks if isinstance(mark, Line)]
+    assert len({(line.dash, line.marker) for line in lines}) == len(lines) == len(log.lanes)

@@ -64,6 +64,7 @@ class Curves(View):
                 lines.Entry(
                     lane if not broken else f"{lane} ×", about["color"], about["dash"], series,
                     len(runs) > 1, min(broken, default=None),
+                    about["marker"],
                 )
             )  # fmt: skip
         log_axis = loss and self.log_axis and not base

@@ -48,4 +48,4 @@ def _entry(log, lane, layer):
     broken = [at for run in runs if (at := diverged(run)) is not None]
     about = runs[0].description
     return lines.Entry(lane, about["color"], about["dash"], series, len(runs) > 1,
-                       min(broken, default=None))  # fmt: skip
+                       min(broken, default=None), about["marker"])  # fmt: skip

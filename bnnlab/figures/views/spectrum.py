@@ -39,6 +39,7 @@ class Spectrum(RecurrentView):
                 lines.Entry(
                     lane, about["color"], about["dash"], series, len(runs) > 1,
                     min(broken, default=None),
+                    about["marker"],
                 )
             )  # fmt: skip
         every = np.concatenate(values)

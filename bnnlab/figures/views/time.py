@@ -63,7 +63,9 @@ class Time(RecurrentView):
             about = run.description
             lane = lane if diverged(run) is None else f"{lane} ×"
             series = Series(x, norms, norms, norms)
-            entries.append(lines.Entry(lane, about["color"], about["dash"], series))
+            entries.append(
+                lines.Entry(lane, about["color"], about["dash"], series, marker=about["marker"])
+            )
         every = np.concatenate(values)
         high = nice(every.max(), (1, 3, 10)) if len(every) else 1.0
         low = 1 / nice(1 / max(every.min(), _LEAST), (1, 3, 10)) if len(every) else 0.01
