@@ -22,6 +22,10 @@ const struct bnnlab_family *bnnlab_family_of(int isa)
     case BNNLAB_AMX:
         return &bnnlab_amx;
 #endif
+#ifdef BNNLAB_ARM64
+    case BNNLAB_NEON:
+        return &bnnlab_neon;
+#endif
     default:
         return NULL;
     }
@@ -49,12 +53,18 @@ int bnnlab_resolve_isa(int isa)
 #else
     const int amx = 0;
 #endif
+#ifdef BNNLAB_ARM64
+    const int neon = 1;
+#else
+    const int neon = 0;
+#endif
     switch (isa) {
     case BNNLAB_BEST:
         return amx ? BNNLAB_AMX
                : carry ? BNNLAB_AVX512_CARRY
                : avx512 ? BNNLAB_AVX512
                : avx2 ? BNNLAB_AVX2
+               : neon ? BNNLAB_NEON
                       : BNNLAB_SCALAR;
     case BNNLAB_SCALAR:
         return BNNLAB_SCALAR;
@@ -66,6 +76,8 @@ int bnnlab_resolve_isa(int isa)
         return avx512 ? BNNLAB_AVX512_CARRY : 0;
     case BNNLAB_AMX:
         return amx ? BNNLAB_AMX : 0;
+    case BNNLAB_NEON:
+        return neon ? BNNLAB_NEON : 0;
     default:
         return 0;
     }
