@@ -27,20 +27,24 @@ __all__ = [
 ]
 
 
-def pack(model: "nn.Module") -> PackedModel:
+def pack(model: "nn.Module", shape: tuple[int, ...] | None = None) -> PackedModel:
     """A trained network as packed bits; the network itself stays as it is.
 
     Args:
-        model: a network of `bnnlab.nn`, in training or evaluation mode; what is packed is its
-            evaluation, `model(x)`.
+        model: a network of `bnnlab.nn`, or one whose layers `bnnlab.binarize` has swapped and which
+            runs them one after another (`bnnlab.packed.tracing` says what may stand between them),
+            in training or evaluation mode; what is packed is its evaluation, `model(x)`.
+        shape: what a sample is, (features,) or (channels, height, width); only needed where a
+            network that is not of `bnnlab.nn` begins with a convolution.
 
     Raises:
         NotPackable: a part of it cannot be run as packed bits; the message says which and why.
+        ValueError: `shape` is needed, or does not fit.
         KernelsMissing: no compiled kernels.
     """
     from bnnlab.packed.fold import fold
 
-    return fold(model)
+    return fold(model, shape)
 
 
 def load_packed(path: str | os.PathLike[str]) -> PackedModel:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from bnnlab.nn.activation import Activation
 from bnnlab.nn.conv import BinarizedConv2d
 from bnnlab.nn.layer import BinarizedLayer
-from bnnlab.nn.networks.feedforward import Feedforward
 from bnnlab.nn.networks.lstm import LSTM
 from bnnlab.nn.summary import few_values, stored_bits, stored_codes
 from bnnlab.packed import kernels
@@ -36,7 +35,8 @@ from bnnlab.packed.products import (
     SignProduct,
 )
 from bnnlab.packed.stages import FUNCTIONS, Affine, Entry, Function, Thresholds
-from bnnlab.packed.window import Pair, Window
+from bnnlab.packed.tracing import Part, parts_of
+from bnnlab.packed.window import Window
 from bnnlab.schemes.base import Quantized, Scheme
 
 _REAL_LIMIT = np.array(1e30, np.float32)  # real sums are searched between -1e30 and 1e30
@@ -65,18 +65,15 @@ class Sums(NamedTuple):
 
 
 @torch.no_grad()
-def fold(model: nn.Module) -> PackedModel:
-    """The packed form of a network, which stays as it is.
+def fold(model: nn.Module, shape: tuple[int, ...] | None = None) -> PackedModel:
+    """The packed form of a network, which stays as it is; see `bnnlab.pack`.
 
     Raises:
         NotPackable: a part of it cannot be run as packed bits.
+        ValueError: the shape of a sample is not known, or does not fit.
         KernelsMissing: no compiled kernels.
     """
     kernels.require()
-    if not isinstance(model, Feedforward | LSTM):
-        raise NotPackable(
-            f"the networks of bnnlab.nn can be packed so far, not {type(model).__name__}"
-        )
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if not tensor.is_floating_point():
             continue
@@ -87,7 +84,7 @@ def fold(model: nn.Module) -> PackedModel:
         if not bool(torch.isfinite(tensor).all()):
             raise NotPackable(f"{name} has values that are not finite")
     with _evaluating(model):
-        return _lstm(model) if isinstance(model, LSTM) else _feedforward(model)
+        return _lstm(model) if isinstance(model, LSTM) else _feedforward(*parts_of(model, shape))
 
 
 @contextmanager
@@ -102,29 +99,39 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _feedforward(model: Feedforward) -> PackedModel:
+def _feedforward(parts: list[Part], shape: tuple[int, ...]) -> PackedModel:
     layers: list[Layer] = []
-    blocks: list[tuple[str, Any]] = list(model.named_children())
-    images = isinstance(blocks[0][1].layer, BinarizedConv2d)
-    channels, high, wide = model.shape if images else (int(np.prod(model.shape)), 1, 1)
-    entry = _entry(blocks[0][1].layer, channels)
+    first = parts[0].layer
+    images = isinstance(first, BinarizedConv2d)
+    channels, high, wide = shape if images else (int(np.prod(shape)), 1, 1)
+    entry = _entry(first, channels)
     codes = entry.codes
-    for name, block in blocks:
-        layer: BinarizedLayer = block.layer
+    for name, layer, norm, activation, pool, pool_last, swapped in parts:
         conv = isinstance(layer, BinarizedConv2d)
         window = Window.whole(channels, high, wide)
         if conv:
             sliding = layer.kernel_size, layer.stride, layer.padding
             window = Window(channels, high, wide, *sliding)
-        product, sums = _layer(name, layer, window, codes, block.norm)
-        after = _after(name, block.activation, sums)
-        pool = _pool(name, block.pool)
-        packed = PackedLayer(
-            name, "conv" if conv else "linear", product, after, pool, bool(pool) and block.pool_last
-        )
+        product, sums = _layer(name, layer, window, codes, norm)
+        after = _after(name, activation, sums)
+        kind = "conv" if conv else "linear"
+        packed = PackedLayer(name, kind, product, after, pool, bool(pool) and pool_last)
+        if swapped and not _commutes(packed):
+            raise NotPackable(f"{name}: pooling stands between batch norm and {after.describe()}")
         layers.append(packed)
         (channels, high, wide), codes = packed.shape, packed.codes
-    return PackedModel(layers, tuple(model.shape), entry)
+    return PackedModel(layers, shape, entry)
+
+
+def _commutes(layer: PackedLayer) -> bool:
+    """Whether it is all one to pool before an activation or after it: the activation is monotone,
+    and if it looks at the largest of the image, that is not cut off with what is left over.
+    """
+    function = layer.after.function if isinstance(layer.after, Affine) else None
+    if not isinstance(function, Function) or layer.pool is None:
+        return True
+    left = any(n % p for n, p in zip(layer.window.places, layer.pool, strict=True))
+    return function.name == "tanh" or (function.name == "absmax" and not left)
 
 
 def _entry(layer: BinarizedLayer, channels: int) -> Entry:
@@ -146,16 +153,6 @@ def _entry(layer: BinarizedLayer, channels: int) -> Entry:
     if flip.any():
         raise NotPackable(f"{scheme.key}: the code of an input falls where the input rises")
     return Entry(channels, codes, levels[:, 0])
-
-
-def _pool(name: str, pool: Any) -> Pair | None:
-    if isinstance(pool, nn.Identity):
-        return None
-    plain = isinstance(pool, nn.MaxPool2d) and (pool.padding, pool.dilation) == (0, 1)
-    if not plain or pool.stride != pool.kernel_size or pool.ceil_mode:
-        raise NotPackable(f"{name}: only pixels that do not overlap can be pooled, not {pool}")
-    size = pool.kernel_size
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def stored(scheme: Scheme, quantized: Quantized) -> tuple[Levels, Tensor] | None:
