@@ -6,11 +6,17 @@
 
 #include <string.h>
 
+#ifdef __GNUC__ /* a loop with a call in it is not made one of wide registers */
+#define BNNLAB_INLINE static inline __attribute__((always_inline))
+#else
+#define BNNLAB_INLINE static inline
+#endif
+
 #define BNNLAB_SMALLEST 1e-5f   /* of a sample's largest activation, in BNNLAB_ABSMAX */
 
 /* e^x - 1 in double, without branches: x = k ln 2 + r with |r| <= ln(2) / 2 and the series in r, whose
  * first term left out is below 1e-15 of the result. |x| <= 700; a NaN stays one. */
-static double less_one(double x)
+BNNLAB_INLINE double less_one(double x)
 {
     const double magic = 6755399441055744.0; /* 1.5 * 2**52: adding it rounds, and shows k in the bits */
     const double shown = x * 1.4426950408889634 + magic, k = shown - magic;
@@ -34,19 +40,27 @@ static double less_one(double x)
     return power * sum + (power - 1.0);
 }
 
+/* Apart from what follows, which would otherwise be branched around for the constants. */
+static void clamp(float *x, size_t n, float limit)
+{
+    for (size_t j = 0; j < n; j++)
+        x[j] = x[j] > limit ? limit : x[j];
+    for (size_t j = 0; j < n; j++)
+        x[j] = x[j] < -limit ? -limit : x[j];
+}
+
 static void sigmoids(float *x, size_t n)
 {
-    for (size_t j = 0; j < n; j++) {
-        const double at = x[j] > 100.0f ? 100.0f : x[j] < -100.0f ? -100.0f : x[j];
-        x[j] = (float)(1.0 / (2.0 + less_one(-at)));
-    }
+    clamp(x, n, 100.0f);
+    for (size_t j = 0; j < n; j++)
+        x[j] = (float)(1.0 / (2.0 + less_one(-(double)x[j])));
 }
 
 static void tanhs(float *x, size_t n)
 {
+    clamp(x, n, 20.0f);
     for (size_t j = 0; j < n; j++) {
-        const double at = x[j] > 20.0f ? 20.0f : x[j] < -20.0f ? -20.0f : x[j];
-        const double more = less_one(2.0 * at);
+        const double more = less_one(2.0 * x[j]);
         x[j] = (float)(more / (more + 2.0));
     }
 }

@@ -12,6 +12,13 @@
 #include <float.h>
 #include <string.h>
 
+/* This file is compiled once for each instruction set, under a name of its own: its loops are plain C,
+ * and the wider registers are, the faster they go. The sizes are one for all. */
+#ifndef BNNLAB_RUN_WITH
+#define BNNLAB_RUN_WITH bnnlab_network_run_with
+
+#include "fits.h"
+
 size_t bnnlab_places(size_t size, size_t window, size_t stride, size_t padding)
 {
     const size_t padded = plus(size, times(2, padding));
@@ -49,12 +56,14 @@ size_t bnnlab_network_workspace(const struct bnnlab_network *network, size_t sam
     return total == SIZE_MAX ? 0 : total;
 }
 
+#endif
+
 struct run {
     const struct bnnlab_family *family;
     const struct bnnlab_network *network;
     struct plan plan;
     size_t length;
-    unsigned char *images[2], *aside, *rows, *tiles[2], *bits;
+    unsigned char *images[2], *state, *aside, *rows, *tiles[2], *bits;
 };
 
 /* Numbers [rows, channels, pixels] as [rows, pixels, channels]. */
@@ -263,6 +272,15 @@ static void lay_bits(const struct bnnlab_layer *layer, const struct sizes *is, c
         }
 }
 
+/* A few bytes, for which a call would take longer than the copy. */
+static void copy(unsigned char *to, const unsigned char *from, size_t bytes)
+{
+    for (; bytes >= 4; bytes -= 4, to += 4, from += 4)
+        memcpy(to, from, 4);
+    for (; bytes; bytes--)
+        *to++ = *from++;
+}
+
 /* The windows of one sample from `first` on, as rows of numbers of `size` bytes, zeros beyond. */
 static void lay_numbers(const struct bnnlab_layer *layer, const struct sizes *is,
                         const unsigned char *image, size_t size, size_t first, size_t count,
@@ -283,11 +301,14 @@ static void lay_numbers(const struct bnnlab_layer *layer, const struct sizes *is
                 memset(rows, 0, run);
                 continue;
             }
-            memset(rows, 0, begin * pixel);
-            memcpy(rows + begin * pixel,
-                   image + (at * layer->width + left + begin - window->padding_across) * pixel,
-                   (end - begin) * pixel);
-            memset(rows + end * pixel, 0, (window->width - end) * pixel);
+            const unsigned char *from =
+                image + (at * layer->width + left + begin - window->padding_across) * pixel;
+            if (end - begin < window->width)
+                memset(rows, 0, run);
+            if (run > 64)
+                memcpy(rows + begin * pixel, from, (end - begin) * pixel);
+            else
+                copy(rows + begin * pixel, from, (end - begin) * pixel);
         }
     }
 }
@@ -299,13 +320,30 @@ static void accumulate(uint32_t *sums, const uint32_t *part, uint32_t factor, si
         sums[e] = (begun ? sums[e] : 0) + factor * part[e];
 }
 
-/* In which way a window lies on the image. */
-static size_t way_of(const struct bnnlab_layer *layer, const struct sizes *is, size_t place)
+/* In which way windows lie on the image, one after another. */
+struct ways {
+    const struct bnnlab_layer *layer;
+    const struct sizes *is;
+    size_t down, across;
+};
+
+static struct ways ways_from(const struct bnnlab_layer *layer, const struct sizes *is, size_t place)
 {
-    if (layer->ways_down.length == 0)
+    const struct ways ways = {layer, is, place / is->across, place % is->across};
+    return ways;
+}
+
+static size_t next_way(struct ways *ways)
+{
+    if (ways->layer->ways_down.length == 0)
         return 0;
-    return layer->ways_down.at[place / is->across] * is->ways_across +
-           layer->ways_across.at[place % is->across];
+    const size_t way = ways->layer->ways_down.at[ways->down] * ways->is->ways_across +
+                       ways->layer->ways_across.at[ways->across];
+    if (++ways->across == ways->is->across) {
+        ways->across = 0;
+        ways->down++;
+    }
+    return way;
 }
 
 /* Integer sums of the windows `first` ... of a sample (dense: of the samples from that one on) with the
@@ -358,9 +396,9 @@ static void integer_tile(const struct run *run, const struct bnnlab_layer *layer
     if (!is->signs && layer->given.gap != 1)
         for (size_t e = 0; e < count * n; e++)
             sums[e] *= (uint32_t)layer->given.gap;
+    struct ways ways = ways_from(layer, is, first);
     for (size_t i = 0; layer->offsets.length && i < count; i++) {
-        const int32_t *offsets =
-            layer->offsets.at + way_of(layer, is, first + i) * layer->outputs + output;
+        const int32_t *offsets = layer->offsets.at + next_way(&ways) * layer->outputs + output;
         for (size_t e = 0; e < n; e++)
             sums[i * n + e] += (uint32_t)offsets[e];
     }
@@ -462,9 +500,9 @@ static void byte_tile(const struct run *run, const struct bnnlab_layer *layer, c
     /* What the bytes leave out of the numbers, of the windows that lie in the same way. */
     const float unit = layer->halved ? 1.0f / 512 : 1.0f / 256;
     float *reals = (float *)run->tiles[0];
-    size_t last = SIZE_MAX;
-    for (size_t i = 0; i < count; i++) {
-        const size_t way = way_of(layer, is, first + i);
+    struct ways ways = ways_from(layer, is, first);
+    for (size_t i = 0, last = SIZE_MAX; i < count; i++) {
+        const size_t way = next_way(&ways);
         const int32_t *totals = layer->totals.at + way * layer->outputs + output;
         for (size_t e = 0; way != last && e < n; e++)
             part[e] = (uint32_t)grid->low * (uint32_t)totals[e];
@@ -622,22 +660,6 @@ static int run_codes(const struct run *run, const struct bnnlab_layer *layer, co
     return nan;
 }
 
-/* What a cell is before it leaves: the value of its code. */
-static float cell_code(const struct bnnlab_layer *layer, size_t cells, size_t j, float cell)
-{
-    const size_t block = j / BNNLAB_BLOCK * BNNLAB_BLOCK, some = smaller(BNNLAB_BLOCK, cells - block);
-    const int32_t *at = layer->thresholds.at + layer->levels * block + (j - block);
-    int32_t key;
-    memcpy(&key, &cell, 4);
-    key = key < 0 ? key ^ 0x7fffffff : key;
-    size_t place = 0;
-    for (size_t l = 0; l < layer->levels; l++)
-        place += key >= at[l * (layer->levels == 1 ? cells : some)];
-    if (layer->flip.at[j / 32] >> (j % 32) & 1)
-        place = layer->levels - place;
-    return value_of(&layer->taken, layer->patterns.length ? layer->patterns.at[place] : (uint32_t)place);
-}
-
 /* The products of h with W_h, [samples, 4 cells]. Weights of several planes are made numbers, a panel at
  * a time: what a zero weight adds to sums of signs would cancel up to rounding alone. */
 static void recur(const struct run *run, const struct bnnlab_layer *layer, const float *h, size_t samples,
@@ -675,43 +697,81 @@ static void recur(const struct run *run, const struct bnnlab_layer *layer, const
     }
 }
 
-/* What a symbol and the state give the gates: column_scale * column + shift + scale * sum. */
-static void add_column(const struct bnnlab_layer *layer, size_t symbol, float *sums)
+/* The weights that a symbol takes, [4 cells]. */
+static void take_column(const struct bnnlab_layer *layer, size_t symbol, float *weights)
 {
-    const size_t n = layer->outputs, words = BNNLAB_WORDS(n);
-    const size_t scales = layer->scale.length > 1, column_scales = layer->column_scale.length > 1;
-    for (size_t j = 0; j < n; j++) {
-        float weight;
-        if (layer->column_planes) {
-            size_t pattern = 0;
-            for (size_t p = 0; p < layer->column_planes; p++) {
-                const uint32_t *column = layer->columns.at + (p * layer->symbols + symbol) * words;
-                pattern |= (size_t)(column[j / 32] >> (j % 32) & 1) << p;
-            }
-            weight = layer->column_values.at[pattern];
-        } else {
-            weight = layer->column_values.at[symbol * n + j];
+    const size_t n = layer->outputs, words = BNNLAB_WORDS(n), planes = layer->column_planes;
+    const float *values = layer->column_values.at;
+    if (planes == 0) {
+        memcpy(weights, values + symbol * n, 4 * n);
+        return;
+    }
+    for (size_t w = 0; w < words; w++) {
+        uint32_t patterns[32] = {0};
+        for (size_t p = 0; p < planes; p++) {
+            const uint32_t word = layer->columns.at[(p * layer->symbols + symbol) * words + w];
+            for (uint32_t b = 0; b < 32; b++)
+                patterns[b] |= (word >> b & 1) << p;
         }
-        const float given = weight * layer->column_scale.at[column_scales * j] + layer->shift.at[j];
-        sums[j] = given + sums[j] * layer->scale.at[scales * j];
+        const size_t some = smaller(32, n - 32 * w);
+        for (size_t b = 0; b < some; b++)
+            weights[32 * w + b] = values[patterns[b]];
     }
 }
 
-/* h of all symbols of some texts, [samples, length, cells]. */
+/* What a symbol and the state give the gates: column_scale * column + shift + scale * sum. */
+static void add_column(const struct bnnlab_layer *layer, const float *weights, float *sums)
+{
+    const size_t n = layer->outputs;
+    const size_t scales = layer->scale.length > 1, column_scales = layer->column_scale.length > 1;
+    const float *scale = layer->scale.at, *column_scale = layer->column_scale.at;
+    for (size_t j = 0; j < n; j++) {
+        const float given = weights[j] * column_scale[column_scales * j] + layer->shift.at[j];
+        sums[j] = given + sums[j] * scale[scales * j];
+    }
+}
+
+/* What cells are before they leave: the values of their codes. */
+static void cell_codes(const struct bnnlab_layer *layer, size_t cells, const float *cell, float *leaving)
+{
+    float values[256];
+    for (size_t place = 0; place <= layer->levels; place++)
+        values[place] = value_of(&layer->taken, layer->patterns.length ? layer->patterns.at[place]
+                                                                       : (uint32_t)place);
+    for (size_t block = 0; block < cells; block += BNNLAB_BLOCK) {
+        const size_t some = smaller(BNNLAB_BLOCK, cells - block);
+        uint32_t places[BNNLAB_BLOCK] = {0};
+        for (size_t l = 0; l < layer->levels; l++)
+            for (size_t j = 0; j < some; j++) {
+                int32_t key;
+                memcpy(&key, cell + block + j, 4);
+                key ^= key < 0 ? 0x7fffffff : 0;
+                places[j] += key >= layer->thresholds.at[layer->levels * block + l * some + j];
+            }
+        for (size_t j = 0; j < some; j++) {
+            const int flip = layer->flip.at[(block + j) / 32] >> ((block + j) % 32) & 1;
+            leaving[block + j] = values[flip ? layer->levels - places[j] : places[j]];
+        }
+    }
+}
+
+/* h of some symbols of some texts from the symbol `begin` on, [samples, steps, cells]. */
 static void run_lstm(const struct run *run, const struct bnnlab_layer *layer, const int64_t *symbols,
-                     size_t samples, float *out)
+                     size_t samples, size_t begin, size_t steps, float *out)
 {
     const size_t cells = layer->outputs / 4, all = samples * cells;
-    float *gates = (float *)run->aside, *h = gates + 4 * all, *c = h + all, *left = c + all;
-    float *panel = left + all;
-    for (size_t e = 0; e < all; e++)
+    float *h = (float *)run->state, *c = h + all;
+    float *gates = (float *)run->aside, *left = gates + 4 * all;
+    float *panel = left + all, *weights = panel + BNNLAB_LANES * cells;
+    for (size_t e = 0; begin == 0 && e < all; e++)
         h[e] = c[e] = 0.0f;
-    for (size_t t = 0; t < run->length; t++) {
+    for (size_t t = 0; t < steps; t++) {
         recur(run, layer, h, samples, panel, gates);
         for (size_t s = 0; s < samples; s++) {
             float *i = gates + s * 4 * cells, *f = i + cells, *g = f + cells, *o = g + cells;
             float *cell = c + s * cells, *leaving = left + s * cells;
-            add_column(layer, (size_t)symbols[s * run->length + t], i);
+            take_column(layer, (size_t)symbols[s * run->length + begin + t], weights);
+            add_column(layer, weights, i);
             sigmoids(i, 2 * cells);
             tanhs(g, cells);
             sigmoids(o, cells);
@@ -719,35 +779,40 @@ static void run_lstm(const struct run *run, const struct bnnlab_layer *layer, co
                 const float kept = f[j] * cell[j], added = i[j] * g[j];
                 leaving[j] = cell[j] = kept + added;
             }
-            for (size_t j = 0; layer->levels && j < cells; j++)
-                leaving[j] = cell_code(layer, cells, j, cell[j]);
-            if (!layer->levels)
+            if (layer->levels)
+                cell_codes(layer, cells, cell, leaving);
+            else
                 apply(layer->function, leaving, 1, 1, cells);
             for (size_t j = 0; j < cells; j++)
                 h[s * cells + j] = o[j] * leaving[j];
-            memcpy(out + (s * run->length + t) * cells, h + s * cells, 4 * cells);
+            memcpy(out + (s * steps + t) * cells, h + s * cells, 4 * cells);
         }
     }
 }
 
-/* What a network ends with, as numbers [rows, channels, height, width]. */
-static void hand_over(const struct bnnlab_layer *layer, const struct image *image, size_t rows, float *out)
+/* What a network ends with, as numbers [samples, length, channels, height, width]; of each sample some
+ * steps from one on. */
+static void hand_over(const struct run *run, const struct bnnlab_layer *layer, const struct image *image,
+                      size_t rows, size_t begin, size_t steps, float *to)
 {
     const size_t pixels = image->high * image->wide;
-    for (size_t s = 0; s < rows; s++)
+    for (size_t s = 0; s < rows; s++) {
+        float *out = to + (s / steps * run->length + begin + s % steps) * image->channels * pixels;
         for (size_t c = 0; c < image->channels; c++)
             for (size_t i = 0; i < pixels; i++) {
                 const size_t pixel = s * pixels + i; /* without a border */
                 *out++ = image->planes ? value_of(&layer->taken, code_at(image, pixel, c))
                                        : image->reals[pixel * image->channels + c];
             }
+    }
 }
 
-/* Some samples through all layers. */
-static int run_samples(const struct run *run, const void *x, size_t samples, float *out)
+/* Some samples through all layers; of texts, some steps from one on. */
+static int run_samples(const struct run *run, const void *x, size_t samples, size_t begin, size_t steps,
+                       float *out)
 {
     const struct bnnlab_layer *layers = run->network->layers, *layer = layers;
-    const size_t count = run->network->count, rows = samples * run->length;
+    const size_t count = run->network->count, rows = samples * steps;
     struct image from = image_of(layer, 0, rows, run->images[0]);
     int nan = 0, at = 0;
     if (layer->kind != BNNLAB_LSTM) {
@@ -762,7 +827,8 @@ static int run_samples(const struct run *run, const void *x, size_t samples, flo
         unsigned char *other = run->images[!at], *into = pooled ? run->images[at] : other;
         struct image to = last ? outputs_of(layer, is.high, is.wide, rows, into)
                                : image_of(layer + 1, layer[1].given.planes, rows, into);
-        if (last && !pooled && !to.planes && (to.channels == 1 || to.high * to.wide == 1))
+        if (last && !pooled && !to.planes && steps == run->length &&
+            (to.channels == 1 || to.high * to.wide == 1))
             to.reals = out;
         const struct image whole = pooled ? outputs_of(layer, is.down, is.across, rows, other) : to;
         if (!pooled && (to.pad_down || to.pad_across))
@@ -770,7 +836,7 @@ static int run_samples(const struct run *run, const void *x, size_t samples, flo
         if (layer->kind == BNNLAB_CODES)
             nan |= run_codes(run, layer, from.reals, rows, &whole);
         else if (layer->kind == BNNLAB_LSTM)
-            run_lstm(run, layer, x, samples, whole.reals);
+            run_lstm(run, layer, x, samples, begin, steps, whole.reals);
         else
             nan |= run_sums(run, layer, &from, rows, &whole);
         if (pooled && to.planes)
@@ -781,7 +847,7 @@ static int run_samples(const struct run *run, const void *x, size_t samples, flo
         from = to;
     }
     if (from.reals != out)
-        hand_over(layer - 1, &from, rows, out);
+        hand_over(run, layer - 1, &from, rows, begin, steps, out);
     return nan;
 }
 
@@ -793,9 +859,9 @@ static int are_symbols(const int64_t *x, size_t count, size_t symbols)
     return !off;
 }
 
-int bnnlab_network_run_with(const struct bnnlab_family *family, const struct bnnlab_network *network,
-                            const void *x, size_t x_length, size_t samples, size_t length,
-                            float *out, size_t out_length, void *workspace, size_t workspace_length)
+int BNNLAB_RUN_WITH(const struct bnnlab_family *family, const struct bnnlab_network *network,
+                    const void *x, size_t x_length, size_t samples, size_t length,
+                    float *out, size_t out_length, void *workspace, size_t workspace_length)
 {
     const size_t outputs = bnnlab_network_outputs(network);
     if (!family)
@@ -806,7 +872,7 @@ int bnnlab_network_run_with(const struct bnnlab_family *family, const struct bnn
     const int text = first->kind == BNNLAB_LSTM;
     const size_t inputs =
         text ? length : times(times(first->channels, first->height), first->width);
-    struct run run = {family, network, {0}, length, {0}, NULL, NULL, {0}, NULL};
+    struct run run = {family, network, {0}, length, {0}, NULL, NULL, NULL, {0}, NULL};
     if (length == 0 || (!text && length != 1))
         return BNNLAB_BAD_LENGTH;
     run.plan = plan_of(network, samples, length);
@@ -823,7 +889,8 @@ int bnnlab_network_run_with(const struct bnnlab_family *family, const struct bnn
         run.images[i] = at;
     for (int i = 0; i < 2; i++, at += run.plan.tile)
         run.tiles[i] = at;
-    run.aside = at;
+    run.state = at;
+    run.aside = at += run.plan.state;
     run.rows = at += run.plan.aside;
     run.bits = at + run.plan.rows;
     int nan = 0;
@@ -831,7 +898,9 @@ int bnnlab_network_run_with(const struct bnnlab_family *family, const struct bnn
         const size_t some = smaller(run.plan.samples, samples - s);
         const void *given = text ? (const void *)((const int64_t *)x + s * length)
                                  : (const void *)((const float *)x + s * inputs);
-        nan |= run_samples(&run, given, some, out + s * length * outputs);
+        for (size_t t = 0; t < length; t += run.plan.steps)
+            nan |= run_samples(&run, given, some, t, smaller(run.plan.steps, length - t),
+                               out + s * length * outputs);
     }
     return nan ? BNNLAB_NOT_A_NUMBER : BNNLAB_OK;
 }

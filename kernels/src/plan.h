@@ -1,4 +1,4 @@
-/* What is known of a network before it runs: sizes, whether its layers fit, and its workspace. */
+/* What is known of a network before it runs: sizes, and its workspace. */
 #ifndef BNNLAB_PLAN_H
 #define BNNLAB_PLAN_H
 
@@ -196,7 +196,9 @@ static int integers(const struct bnnlab_layer *layer)
 
 /* The workspace, in bytes. Each part is rounded to whole cache lines. */
 struct plan {
-    size_t samples;             /* that go through the network together */
+    size_t samples;             /* that go through the network together, */
+    size_t steps;               /* so many symbols of each at a time */
+    size_t state;               /* of an LSTM, which stays from some symbols to the next */
     size_t image;               /* two: what comes into a layer, and what comes out */
     size_t aside;               /* a layer's input in another form */
     size_t rows;                /* windows laid out */
@@ -217,8 +219,9 @@ static void plan_layer(const struct bnnlab_layer *layer, size_t rows, size_t sam
     plan->image = larger(plan->image, rounded(bytes_of(&image, rows)));
     if (layer->kind == BNNLAB_LSTM) {
         const size_t cells = layer->outputs / 4;
-        plan->aside = larger(plan->aside, times(4, plus(times(samples, times(cells, 10)),
-                                                        times(BNNLAB_LANES, cells))));
+        plan->state = times(4, times(cells, times(samples, 2)));
+        plan->aside = larger(plan->aside, times(4, times(cells, plus(times(samples, 5),
+                                                                      BNNLAB_LANES + 4))));
         plan->tile = larger(plan->tile, times(4, times(samples, BNNLAB_LANES)));
         return;
     }
@@ -262,119 +265,26 @@ static void plan_layer(const struct bnnlab_layer *layer, size_t rows, size_t sam
 
 static struct plan plan_of(const struct bnnlab_network *network, size_t samples, size_t length)
 {
-    struct plan plan = {1, 0, 0, 0, 0, 0, 0};
+    struct plan plan = {1, 1, 0, 0, 0, 0, 0, 0, 0};
     for (size_t i = 0; i < network->count; i++)
-        plan_layer(network->layers + i, length, 1, &plan);
+        plan_layer(network->layers + i, 1, 1, &plan);
     if (plan.image == SIZE_MAX)
         return plan.total = SIZE_MAX, plan;
-    size_t together = smaller(larger(1, MOST_ROWS / larger(1, length)),
-                              larger(LEAST_ROWS, IMAGE_BYTES / larger(1, plan.image)));
+    const size_t together =
+        smaller(MOST_ROWS, larger(LEAST_ROWS, IMAGE_BYTES / larger(1, plan.image)));
     plan.samples = larger(1, smaller(samples, together));
+    plan.steps = larger(1, smaller(length, together / plan.samples));
     for (size_t i = 0; i < network->count; i++)
-        plan_layer(network->layers + i, times(plan.samples, length), plan.samples, &plan);
+        plan_layer(network->layers + i, times(plan.samples, plan.steps), plan.samples, &plan);
     plan.image = rounded(plan.image);
+    plan.state = rounded(plan.state);
     plan.aside = rounded(plan.aside);
     plan.rows = rounded(plan.rows);
     plan.tile = rounded(plan.tile);
     plan.bits = rounded(plan.bits);
     plan.total = plus(plus(times(2, plan.image), times(2, plan.tile)),
-                      plus(plus(plan.aside, plan.rows), plan.bits));
+                      plus(plus(plan.state, plan.aside), plus(plan.rows, plan.bits)));
     return plan;
-}
-
-/* Does the array hold exactly so many elements? */
-#define HOLDS(array, count) ((array).length == (count) && ((array).at != NULL || (count) == 0))
-#define NONE(array) ((array).length == 0)
-
-static int thresholds_fit(const struct bnnlab_layer *layer, size_t outputs)
-{
-    const size_t planes = layer->taken.planes;
-    return layer->levels <= 255 && HOLDS(layer->thresholds, times(layer->levels, outputs)) &&
-           HOLDS(layer->flip, BNNLAB_WORDS(outputs)) && planes >= 1 && planes <= 24 &&
-           (NONE(layer->patterns) ? planes == bits_of(layer->levels)
-                                  : HOLDS(layer->patterns, layer->levels + 1));
-}
-
-static int product_fits(const struct bnnlab_layer *layer, const struct sizes *is)
-{
-    const size_t outputs = layer->outputs;
-    if (layer->operands == BNNLAB_REALS_BY_REALS)
-        return HOLDS(layer->weights, times(times(panels_of(outputs), is->inputs), BNNLAB_LANES)) &&
-               (NONE(layer->bias) || HOLDS(layer->bias, outputs));
-    if (layer->operands < BNNLAB_BITS_BY_SIGNS || layer->operands > BNNLAB_SCALED_SIGNS ||
-        layer->sign_planes < 1 || layer->sign_planes > 24 ||
-        !HOLDS(layer->factors, layer->sign_planes) ||
-        !HOLDS(layer->panels, times(times(layer->sign_planes, panels_of(outputs)),
-                                    times(is->row_words, BNNLAB_LANES))))
-        return 0;
-    const size_t every = times(is->ways, outputs);
-    if (layer->operands == BNNLAB_REALS_BY_SIGNS)
-        return NONE(layer->totals) || HOLDS(layer->totals, every);
-    return (is->signs || HOLDS(layer->ones, times(layer->sign_planes, outputs))) &&
-           (layer->operands == BNNLAB_SCALED_SIGNS ? layer->given.planes == 0
-                                                   : layer->given.planes >= 1) &&
-           (NONE(layer->offsets) || HOLDS(layer->offsets, every));
-}
-
-static int after_fits(const struct bnnlab_layer *layer, size_t outputs)
-{
-    if (layer->levels)
-        return thresholds_fit(layer, outputs);
-    return layer->taken.planes == 0 && layer->function >= BNNLAB_IDENTITY &&
-           layer->function <= BNNLAB_SIGN_MEAN && layer->scale.at && layer->shift.at &&
-           (layer->scale.length == outputs || layer->scale.length == 1) &&
-           (layer->shift.length == outputs || layer->shift.length == 1);
-}
-
-static int lstm_fits(const struct bnnlab_layer *layer, const struct sizes *is)
-{
-    const size_t gates = layer->outputs, planes = layer->column_planes;
-    return gates % 4 == 0 && layer->channels == gates / 4 && layer->height == 1 && layer->width == 1 &&
-           layer->symbols >= 1 && planes <= 8 &&
-           HOLDS(layer->columns, times(times(planes, layer->symbols), BNNLAB_WORDS(gates))) &&
-           HOLDS(layer->column_values,
-                 planes ? (size_t)1 << planes : times(layer->symbols, gates)) &&
-           layer->column_scale.at && layer->scale.at &&
-           (layer->column_scale.length == gates || layer->column_scale.length == 1) &&
-           (layer->scale.length == gates || layer->scale.length == 1) &&
-           HOLDS(layer->shift, gates) && product_fits(layer, is) &&
-           (layer->operands == BNNLAB_REALS_BY_SIGNS || layer->operands == BNNLAB_REALS_BY_REALS) &&
-           layer->given.planes == 0 &&
-           (layer->levels ? thresholds_fit(layer, gates / 4)
-                          : layer->taken.planes == 0 && layer->function >= BNNLAB_TANH &&
-                                layer->function <= BNNLAB_SIGN_MEAN);
-}
-
-static int layer_fits(const struct bnnlab_layer *layer)
-{
-    const struct sizes is = sizes_of(layer);
-    if (!layer->channels || !layer->outputs || layer->given.planes > 24 || is.inputs > INT32_MAX || layer->outputs > INT32_MAX ||
-        times(layer->height, layer->width) > INT32_MAX)
-        return 0;
-    switch (layer->kind) {
-    case BNNLAB_CODES:
-        return layer->given.planes == 0 && layer->levels && thresholds_fit(layer, layer->channels);
-    case BNNLAB_LSTM:
-        return lstm_fits(layer, &is);
-    case BNNLAB_SUMS:
-        break;
-    default:
-        return 0;
-    }
-    /* A place that no tap reaches has nothing to add up. */
-    return is.high && is.wide && layer->window.padding_down < layer->window.height &&
-           layer->window.padding_across < layer->window.width &&
-           (NONE(layer->ways_down) || HOLDS(layer->ways_down, is.down)) &&
-           (NONE(layer->ways_across) || HOLDS(layer->ways_across, is.across)) &&
-           NONE(layer->ways_down) == NONE(layer->ways_across) &&
-           (!is.dense || NONE(layer->ways_down)) && product_fits(layer, &is) &&
-           after_fits(layer, layer->outputs);
-}
-
-static struct image taken_of(const struct bnnlab_layer *layer)
-{
-    const struct sizes is = sizes_of(layer);
-    return outputs_of(layer, is.high, is.wide, 1, NULL);
 }
 
 #endif

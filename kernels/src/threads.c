@@ -6,7 +6,30 @@
 
 #define MOST_THREADS 256
 
+typedef int runner(const struct bnnlab_family *, const struct bnnlab_network *, const void *, size_t,
+                   size_t, size_t, float *, size_t, void *, size_t);
+#ifdef BNNLAB_X86
+runner bnnlab_network_run_avx2, bnnlab_network_run_avx512; /* network.c again */
+#endif
+
+static runner *runner_of(int isa)
+{
+    switch (bnnlab_resolve_isa(isa)) {
+#ifdef BNNLAB_X86
+    case BNNLAB_AVX2:
+        return bnnlab_network_run_avx2;
+    case BNNLAB_AVX512:
+    case BNNLAB_AVX512_CARRY:
+    case BNNLAB_AMX:
+        return bnnlab_network_run_avx512;
+#endif
+    default:
+        return bnnlab_network_run_with;
+    }
+}
+
 struct share {
+    runner *run;
     const struct bnnlab_family *family;
     const struct bnnlab_network *network;
     const void *x;
@@ -21,10 +44,9 @@ struct share {
 static void *run_share(void *given)
 {
     struct share *share = given;
-    share->status = bnnlab_network_run_with(share->family, share->network, share->x, share->x_length,
-                                            share->samples, share->length, share->out,
-                                            share->out_length, share->workspace,
-                                            share->workspace_length);
+    share->status = share->run(share->family, share->network, share->x, share->x_length,
+                               share->samples, share->length, share->out, share->out_length,
+                               share->workspace, share->workspace_length);
     return NULL;
 }
 
@@ -33,10 +55,11 @@ int bnnlab_network_run(int isa, const struct bnnlab_network *network, const void
                        void *workspace, size_t workspace_length, size_t threads)
 {
     const struct bnnlab_family *family = bnnlab_family_of(isa);
+    runner *run = runner_of(isa);
     threads = threads < samples ? threads : samples;
     if (threads <= 1)
-        return bnnlab_network_run_with(family, network, x, x_length, samples, length, out, out_length,
-                                       workspace, workspace_length);
+        return run(family, network, x, x_length, samples, length, out, out_length, workspace,
+                   workspace_length);
     if (threads > MOST_THREADS)
         threads = MOST_THREADS;
     const size_t outputs = bnnlab_network_outputs(network);
@@ -60,7 +83,7 @@ int bnnlab_network_run(int isa, const struct bnnlab_network *network, const void
         const size_t some = samples - first < most ? samples - first : most;
         const void *from = text ? (const void *)((const int64_t *)x + first * inputs)
                                 : (const void *)((const float *)x + first * inputs);
-        const struct share share = {family, network, from, some * inputs, some, length,
+        const struct share share = {run, family, network, from, some * inputs, some, length,
                                     out + first * given, some * given,
                                     (unsigned char *)workspace + count * room, room, BNNLAB_OK};
         shares[count] = share;
