@@ -7,7 +7,7 @@ the layouts and the formulas. Without the compiled module everything here can st
 
 The instruction set is the best of this processor, or the one the environment variable `BNNLAB_ISA`
 names ("scalar", "avx2", "avx512"; "avx512_carry", which counts bits in the way that suits Intel;
-"amx", which adds to that AMX for bytes and real numbers), or the one a call names.
+"amx", which adds to that AMX for bytes and real numbers; "neon" on Arm), or the one a call names.
 """
 
 import os
@@ -31,7 +31,7 @@ LANES = 16  # outputs side by side in a panel
 _FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
 _UINT32, _UINT8 = np.dtype(np.uint32), np.dtype(np.uint8)
 _POINTERS = {_FLOAT32: "float", _INT32: "int32_t", _UINT32: "uint32_t", _UINT8: "uint8_t"}
-_ISAS = {"scalar": 1, "avx2": 2, "avx512": 3, "avx512_carry": 4, "amx": 5}
+_ISAS = {"scalar": 1, "avx2": 2, "avx512": 3, "avx512_carry": 4, "amx": 5, "neon": 6}
 _STATUS = {
     1: "an array does not have the length that the sizes ask for",
     2: "the sizes are too large for a 32-bit accumulator",

@@ -1,4 +1,5 @@
-/* What every instruction set implements. One file each: scalar.c, avx2.c, avx512.c, amx.c.
+/* What every instruction set implements. One file each: scalar.c, avx2.c, avx512.c, amx.c,
+ * neon.c.
  *
  * The caller (dispatch.c) has checked every size, so these trust their arguments. Sizes may be zero.
  * All integer results are exact; the accumulator is 32 bits and wraps, which the bounds on k make
@@ -40,7 +41,7 @@ struct bnnlab_family {
                         float *out);
 
     /* out[i, j] = x[i] . w[j] with real weights, as panels [ceil(n / 16), k, 16]; inputs in ascending
-     * order, each product rounded or not as the instruction set likes. */
+     * order, each product rounded, by every instruction set alike. */
     void (*real_product)(const float *x, const float *weights, size_t m, size_t n, size_t k,
                          float *out);
 
@@ -53,6 +54,9 @@ struct bnnlab_family {
 const struct bnnlab_family *bnnlab_family_of(int isa);
 
 extern const struct bnnlab_family bnnlab_scalar;
+#ifdef BNNLAB_ARM64
+extern const struct bnnlab_family bnnlab_neon;
+#endif
 #ifdef BNNLAB_X86
 extern const struct bnnlab_family bnnlab_avx2;
 extern const struct bnnlab_family bnnlab_avx512;
