@@ -159,6 +159,10 @@ class PackedModel:
         """The memory held by weights, thresholds and scales."""
         return self.entry.nbytes + sum(layer.nbytes for layer in self.layers)
 
+    def workspace(self, samples: int, length: int = 1, threads: int = 1) -> int:
+        """The bytes that a call needs beside, of so many samples (texts of a length) in threads."""
+        return self._network.workspace(samples, length, threads)
+
     @property
     def workspace_nbytes(self) -> int:
         """The memory held beside, for calls to come: what the calls so far have needed."""
