@@ -31,8 +31,10 @@ from bnnlab.ui.settings import Settings, look
 from bnnlab.ui.story import Telling, shelf
 from bnnlab.ui.views import Views
 
-PERIOD = 40  # milliseconds between looks at the store
-_INTERVAL = 0.09  # seconds between frames at least: the trainers want the cores, too
+PERIOD = 30  # milliseconds between looks at the store
+# Seconds between frames at least, a little less than three looks: eleven frames a second. More
+# would be taken from the trainers, which want the cores, too.
+_INTERVAL = 0.085
 _PATIENCE = 1.0  # seconds to wait for a browser to say that it drew a frame
 _LOSSES = 10  # training losses that a card's number is the mean of
 
