@@ -17,6 +17,7 @@ from bnnlab import limits
     help="Folder for the comparisons and the report.  [default: the recipe's name]",
 )
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many.")
+@click.option("--short", is_flag=True, help="The recipe's version that takes minutes.")
 @click.option("--epochs", type=click.IntRange(1), help="Fewer than the paper's.")
 @click.option("--width", type=click.IntRange(1), help="Narrower layers than the paper's.")
 @click.option("--schemes", metavar="NAME,...", help="Only these of the recipe's schemes.")
@@ -25,18 +26,20 @@ from bnnlab import limits
     type=click.IntRange(1, limits.PROCESSES),
     help="Trainers side by side.  [default: one for each core]",
 )
-def command(recipe, out, seeds, epochs, width, schemes, processes) -> None:
+def command(recipe, out, seeds, short, epochs, width, schemes, processes) -> None:
     """Reproduce a published table: train its protocol, and report ours beside the paper's figures.
 
     Without a name, the recipes are listed. A recipe is a YAML file; one of your own can be named by
     its path. Ctrl-C saves checkpoints; the same command goes on from there. The report is written
-    into the folder, report.md, however far it has come.
+    into the folder, report.md with its curves, however far it has come.
 
     \b
     bnnlab reproduce
+    bnnlab reproduce lab-mnist --short
     bnnlab reproduce lab-mnist --seeds 3
     bnnlab reproduce lab-mnist --epochs 5 --width 512 --schemes full_precision,lab --out short
     """
+    import bnnlab
     from bnnlab import study
 
     if recipe is None:
@@ -46,6 +49,10 @@ def command(recipe, out, seeds, epochs, width, schemes, processes) -> None:
         return
     chosen = study.load(recipe)
     out = Path(chosen.name) if out is None else out
+    if short:
+        if chosen.short is None:
+            raise click.UsageError(f"{chosen.name} has no short version; give --epochs and --width")
+        epochs, width = epochs or chosen.short.epochs, width or chosen.short.width
     names = [name.strip() for name in schemes.split(",") if name.strip()] if schemes else None
     parts = chosen.comparisons(seeds=seeds, epochs=epochs, width=width, schemes=names)
     typed = shlex.join(["bnnlab", *sys.argv[1:]])
@@ -63,7 +70,8 @@ def command(recipe, out, seeds, epochs, width, schemes, processes) -> None:
         raise click.exceptions.Exit(130) from None
     finally:
         if logs:
-            for log in logs.values():
+            for name, log in logs.items():
                 log.refresh()
+                bnnlab.export(bnnlab.figures.curves(log), out / study.curves_name(name))
             (out / "report.md").write_text(study.report(chosen, logs, typed), encoding="utf-8")
     click.echo((out / "report.md").read_text(encoding="utf-8"))

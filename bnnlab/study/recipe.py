@@ -1,10 +1,12 @@
 """A recipe: the protocol of a published table, as data.
 
 A recipe is a YAML file. Keys at the top, and what a part says otherwise, describe comparisons;
-`published` gives the figures of the paper, by part and scheme. `recipes/lab-mnist.yaml` shows all
-of it.
+`published` gives the figures of the paper, by part and scheme; `short` describes a version that
+takes minutes, and where its figures are expected. `recipes/lab-mnist.yaml` shows all of it.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,11 @@ _REQUIRED = {
     "title", "source", "known", "measure", "tolerance", "epochs", "steps_per_epoch",
     "parts", "published", "differs",
 }  # fmt: skip
-_SHARED = {"task", "network", "settings"}
+_OPTIONAL = {"task", "network", "settings", "short"}
+_DECAY = {"after", "every", "factor"}
+_SHORT = {"epochs", "width", "seeds", "expected"}
 _LARGEST = 64 * 2**10  # bytes of a recipe
+_LONGEST = 2000  # steps of a schedule
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,29 @@ class Part:
         name: also the end of its folder's name.
         spec: what `Comparison` is given, without steps and seeds.
         published: by lane, the paper's figure.
+        steps_per_epoch: updates of one.
     """
 
     name: str
     spec: dict[str, Any]
     published: dict[str, float]
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Short:
+    """A version of a recipe that takes minutes.
+
+    Attributes:
+        epochs, width: of it, see `Recipe.comparisons`.
+        seeds: with how many the bands were measured.
+        expected: by part and lane, the least and largest figure to expect.
+    """
+
+    epochs: int
+    width: int
+    seeds: int
+    expected: dict[str, dict[str, tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -53,9 +76,9 @@ class Recipe:
         tolerance: how far our mean may lie from the published figure, in the measure's unit, and
             still be said to agree; three standard deviations of our seeds if those are more.
         epochs: of training.
-        steps_per_epoch: updates of one.
         parts: the comparisons.
         differs: what is known to be done otherwise here.
+        short: the version that takes minutes, where there is one.
     """
 
     name: str
@@ -65,9 +88,9 @@ class Recipe:
     measure: str
     tolerance: float
     epochs: int
-    steps_per_epoch: int
     parts: list[Part]
     differs: list[str]
+    short: Short | None = None
 
     def comparisons(
         self,
@@ -82,7 +105,8 @@ class Recipe:
         Args:
             seeds: how many.
             epochs: of training, for a short version; the schedule shrinks with them.
-            width: of the network's layers (an LSTM's cells), for a short version.
+            width: of the network's layers (an LSTM's cells, the channels of a VGG's first layer),
+                for a short version.
             schemes: lanes to train, of those the recipe has; all of them by default.
 
         Raises ValueError when a scheme is not in the recipe, or a value is not allowed.
@@ -107,17 +131,23 @@ class Recipe:
             if not spec["schemes"]:
                 continue
             share = (epochs or self.epochs) / self.epochs
-            if share != 1:
-                spec["schedule"] = [[at * share, f] for at, f in spec.get("schedule", [])]
+            if share != 1 and "schedule" in spec:
+                spec["schedule"] = [[at * share, f] for at, f in spec["schedule"]]
             if width is not None:
-                size = "hidden" if spec["network"]["name"] == "lstm" else "width"
-                spec["network"] = {**spec["network"], size: width}
-            every = self.steps_per_epoch
+                spec["network"] = {**spec["network"], **resized(spec["network"]["name"], width)}
+            every = part.steps_per_epoch
             cadence = {"test_every": every, "evaluate_every": every, "checkpoint_every": every,
                        "probe_every": 5 * every}  # fmt: skip
             steps = (epochs or self.epochs) * every
             found[part.name] = Comparison(seeds=seeds, steps=steps, **{**cadence, **spec})
         return found
+
+
+def resized(network: str, width: int) -> dict[str, Any]:
+    """Return the option that makes a network so wide."""
+    if network == "vgg":
+        return {"width_factor": width / 128}
+    return {"hidden" if network == "lstm" else "width": width}
 
 
 def _scheme_name(scheme: str | dict) -> str:
@@ -154,12 +184,11 @@ def _recipe(path: Path, data: Any) -> Recipe:
             raise ValueError(f"{path}: {what}")
 
     expect(isinstance(data, dict), "a recipe is a mapping")
-    missing, unknown = _REQUIRED - set(data), set(data) - _REQUIRED - _SHARED
+    missing, unknown = _REQUIRED - set(data), set(data) - _REQUIRED - _OPTIONAL
     expect(not missing, f"it lacks {', '.join(sorted(missing))}")
     expect(not unknown, f"it does not take {', '.join(sorted(map(str, unknown)))}")
     expect(data["measure"] in MEASURES, f"measure is one of {', '.join(MEASURES)}")
-    for key in ("epochs", "steps_per_epoch"):
-        expect(type(data[key]) is int and data[key] > 0, f"{key} is a whole number above 0")
+    expect(_counts(data["epochs"]), "epochs is a whole number above 0")
     number = (int, float)
     expect(isinstance(data["tolerance"], number), "tolerance is a number")
     expect(isinstance(data["differs"], list), "differs is a list")
@@ -185,7 +214,56 @@ def _recipe(path: Path, data: Any) -> Recipe:
         schemes = [_scheme_name(scheme) for scheme in own["schemes"]]
         expect(set(published) == set(schemes), f"published figures of part {name} are not of its "
                f"schemes {', '.join(schemes)}")  # fmt: skip
-        parts.append(Part(name, {**shared, **settings, **own}, published))
+        spec = {**shared, **settings, **own}
+        if "schedule" in spec:
+            spec["schedule"] = _schedule(spec["schedule"], data["epochs"], expect)
+        steps = spec.pop("steps_per_epoch", data["steps_per_epoch"])
+        expect(_counts(steps), "steps_per_epoch is a whole number above 0")
+        parts.append(Part(name, spec, published, steps))
     expect(set(data["published"]) <= set(data["parts"]), "published has parts that are not there")
-    described = {key: data[key] for key in _REQUIRED - {"parts", "published"}}
-    return Recipe(path.stem, parts=parts, **described)
+    described = {key: data[key] for key in _REQUIRED - {"parts", "published", "steps_per_epoch"}}
+    short = _short(data["short"], parts, expect) if "short" in data else None
+    return Recipe(path.stem, parts=parts, short=short, **described)
+
+
+def _counts(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _short(given: Any, parts: list[Part], expect: Callable[[bool, str], None]) -> Short:
+    expect(
+        isinstance(given, dict) and set(given) == _SHORT, f"short has {', '.join(sorted(_SHORT))}"
+    )
+    for key in ("epochs", "width", "seeds"):
+        expect(_counts(given[key]), f"{key} of short is a whole number above 0")
+    lanes = {part.name: set(part.published) for part in parts}
+    expected = given["expected"]
+    fits = isinstance(expected, dict) and all(isinstance(of, dict) for of in expected.values())
+    fits = fits and {name: set(of) for name, of in expected.items()} == lanes
+    expect(fits, "expected of short gives a band for each lane of each part")
+    bands = {
+        name: {lane: _band(lane, band, expect) for lane, band in of.items()}
+        for name, of in expected.items()
+    }
+    return Short(given["epochs"], given["width"], given["seeds"], bands)
+
+
+def _band(lane: str, given: Any, expect: Callable[[bool, str], None]) -> tuple[float, float]:
+    fits = isinstance(given, list) and len(given) == 2
+    fits = fits and all(isinstance(end, (int, float)) for end in given) and given[0] <= given[1]
+    expect(fits, f"the band of {lane} in short is not [least, largest]")
+    return float(given[0]), float(given[1])
+
+
+def _schedule(given: Any, epochs: int, expect: Callable[[bool, str], None]) -> Any:
+    """Return a schedule as a comparison takes it, from one that may be said as a decay."""
+    if not isinstance(given, dict):
+        return given
+    fits = set(given) == _DECAY and all(isinstance(v, (int, float)) for v in given.values())
+    fits = fits and given["after"] >= 0 and given["every"] > 0
+    expect(fits, f"a schedule is a list of [epoch, factor], or has {', '.join(sorted(_DECAY))}")
+    count = math.ceil((epochs - given["after"]) / given["every"]) - 1
+    expect(count < _LONGEST, f"a schedule has at most {_LONGEST} steps")
+    return [
+        [given["after"] + (i + 1) * given["every"], given["factor"]] for i in range(max(0, count))
+    ]

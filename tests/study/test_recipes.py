@@ -48,7 +48,7 @@ def test_recipes_that_come_along_make_comparisons(name):
     assert list(found) == [part.name for part in recipe.parts]
     for part in recipe.parts:
         comparison = found[part.name]
-        assert comparison.steps == recipe.epochs * recipe.steps_per_epoch
+        assert comparison.steps == recipe.epochs * part.steps_per_epoch
         assert {spec["name"] for spec in comparison.schemes} == set(part.published)
 
 
@@ -69,6 +69,36 @@ def test_a_short_version_is_short_all_over():
     assert [spec["name"] for spec in parts["weights"].schemes] == ["lab"]
 
 
+def test_a_step_size_that_decays_is_spelt_out(toy):
+    settings = {"batch_size": 32, "schedule": {"after": 1, "every": 1, "factor": 0.5}}
+    found = study.load(toy(settings=settings)).comparisons()
+    assert found["real"].schedule == [[2, 0.5], [3, 0.5]]
+    linux = study.load("bnn-mnist").comparisons()["binarized"]
+    last = linux.lr * math.prod(factor for _, factor in linux.schedule)
+    assert math.isclose(last * linux.schedule[0][1], 3e-7)
+
+
+def test_a_part_may_have_epochs_of_its_own():
+    parts = study.load("lab-warpeace").comparisons(epochs=2)
+    assert {name: part.steps for name, part in parts.items()} == {
+        "unrolled-10": 5212, "unrolled-50": 1042, "unrolled-100": 520, "unrolled-150": 346
+    }  # fmt: skip
+
+
+def test_every_network_of_a_recipe_can_be_narrower():
+    narrow = study.load("lab-cifar10").comparisons(width=16)["weights"]
+    assert narrow.network["width_factor"] == 0.125
+    assert study.load("lab-warpeace").comparisons(width=32)["unrolled-10"].network["hidden"] == 32
+
+
+SHORT = {
+    "epochs": 2, "width": 8, "seeds": 3,
+    "expected": {
+        "real": {"full_precision": [0, 100]}, "binary": {"bnn": [0, 100], "bwn": [-2, -1]}
+    },
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -87,15 +117,24 @@ def test_a_short_version_is_short_all_over():
         ({"tolerance": "x"}, "tolerance is a number"),
         ({"settings": 3}, "settings is a mapping"),
         ({"differs": 3}, "differs is a list"),
+        ({"settings": {"schedule": {"after": 1}}}, "a schedule is a list of"),
+        ({"settings": {"schedule": {"after": 0, "every": 1e-4, "factor": 1}}}, "at most 2000"),
+        ({"parts": {**TOY["parts"], "real": {"steps_per_epoch": 0, **TOY["parts"]["real"]}}},
+         "steps_per_epoch is a whole number"),
+        ({"short": {}}, "short has epochs, expected, seeds, width"),
+        ({"short": {**SHORT, "epochs": 0}}, "epochs of short is a whole number"),
+        ({"short": {**SHORT, "expected": {}}}, "a band for each lane of each part"),
+        ({"short": {**SHORT, "expected": SHORT["expected"] | {"real": {"full_precision": [2, 1]}}}},
+         "the band of full_precision in short"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_with_a_recipe_is_said(toy, changes, message):
     with pytest.raises(ValueError, match=message):
         study.load(toy(**changes))
 
 
 def test_what_is_no_recipe_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no recipe is called 'x'; there are lab-mnist"):
+    with pytest.raises(ValueError, match="no recipe is called 'x'; there are bnn-mnist"):
         study.load("x")
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(ValueError, match="is not YAML"):
@@ -126,8 +165,23 @@ def test_it_is_trained_reported_and_goes_on(toy, tmp_path):
     at = len(validation) - 1 - validation[::-1].index(max(validation))
     expected = 100 * (1 - run.column("whole_test_accuracy")[1][at])
     assert math.isclose(lines["bnn"].ours[1], expected)
+    assert all(f"]({study.curves_name(part)})" in text for part in TOY["parts"])
+    assert all("<svg" in (out / study.curves_name(part)).read_text() for part in TOY["parts"])
     again = CliRunner().invoke(main, arguments)  # nothing is left to do
     assert again.exit_code == 0 and (out / "report.md").read_text() == text
+
+
+def test_the_short_version_is_held_to_its_bands(toy, tmp_path):
+    recipe, out = toy(short=SHORT), tmp_path / "out"
+    arguments = ["reproduce", recipe, "--short", "--out", str(out), "--processes", "1"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    text = (out / "report.md").read_text()
+    assert "2 of 4 epochs" in text and "measured with 3 seeds" in text
+    assert "| 0.00 to 100.00 | as expected |" in text
+    assert "| -2.00 to -1.00 | not as expected |" in text
+    refused = CliRunner().invoke(main, ["reproduce", toy(), "--short"])
+    assert refused.exit_code == 2 and "toy has no short version" in refused.output
 
 
 def test_unfinished_runs_are_said_to_be(toy, tmp_path):
