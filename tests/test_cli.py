@@ -41,8 +41,8 @@ def test_help_names_every_command_and_each_has_examples():
     assert result.exit_code == 0
     names = main.list_commands(None)
     assert names == [
-        "serve", "compare", "show", "figures", "bench", "pack", "predict", "archive", "reproduce",
-        "schemes", "tasks",
+        "serve", "compare", "show", "figures", "report", "bench", "pack", "predict", "archive",
+        "reproduce", "schemes", "tasks",
     ]  # fmt: skip
     for name in names:
         assert f"  {name} " in result.output

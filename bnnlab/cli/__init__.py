@@ -11,7 +11,7 @@ import click
 
 import bnnlab
 
-_ORDER = ("serve", "compare", "show", "figures", "bench", "pack", "predict", "archive",
+_ORDER = ("serve", "compare", "show", "figures", "report", "bench", "pack", "predict", "archive",
           "reproduce", "schemes", "tasks")  # fmt: skip
 
 

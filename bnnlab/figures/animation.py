@@ -5,9 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bnnlab.figures.compose import Drawing
+from bnnlab.figures.frames import level, steps_of
 from bnnlab.figures.view import View
 from bnnlab.training.store import Log
 
@@ -58,7 +57,12 @@ def animate(
         raise ValueError(f"cannot write {path.name!r}; the formats are {', '.join(FORMATS)}")
     if path.suffix == ".mp4" and not FFMpegWriter.isAvailable():
         raise ValueError("an .mp4 needs the program ffmpeg, which is not installed; take .gif")
-    drawings = _level([_frame(view, log, step, theme) for step in _steps(log)])
+    steps = steps_of(log, _FRAMES)
+    if len(steps) < 2:
+        raise ValueError(f"{log.path} has fewer than two recorded steps: nothing moves yet")
+    drawings = [_frame(view, log, step, theme) for step in steps]
+    levelled = level([drawing.panels for drawing in drawings])
+    drawings = [replace(one, panels=p) for one, p in zip(drawings, levelled, strict=True)]
     inches = inches_of(width)
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = PillowWriter(fps=per_second) if path.suffix == ".gif" else FFMpegWriter(per_second)
@@ -77,32 +81,3 @@ def animate(
 def _frame(view: View, log: Log, step: int, theme: str) -> Drawing:
     drawing = view.changed(step=step).drawing(log, theme=theme)
     return replace(drawing, title=f"{drawing.title}, step {step}")
-
-
-def _steps(log: Log) -> list[int]:
-    """Return the steps at which every run recorded arrays, thinned to so many as are shown."""
-    common = set.intersection(*(set(run.array_steps) for run in log.runs))
-    if len(common) < 2:
-        raise ValueError(f"{log.path} has fewer than two recorded steps: nothing moves yet")
-    steps = np.array(sorted(common))
-    chosen = np.linspace(0, len(steps) - 1, min(len(steps), _FRAMES)).round().astype(int)
-    return steps[chosen].tolist()
-
-
-def _level(drawings: list[Drawing]) -> list[Drawing]:
-    """Give each panel the same axes in every frame: what moves is then what was learnt."""
-    panels = list(zip(*(drawing.panels for drawing in drawings), strict=True))
-    ranges = [
-        {
-            axis: (min(getattr(p, axis)[0] for p in same), max(getattr(p, axis)[1] for p in same))
-            for axis in ("x_range", "y_range")
-        }
-        for same in panels
-    ]
-    return [
-        replace(
-            drawing,
-            panels=[replace(p, **r) for p, r in zip(drawing.panels, ranges, strict=True)],
-        )
-        for drawing in drawings
-    ]

@@ -93,7 +93,7 @@ def sheet_drawing(log: Log, theme: str = "light") -> Drawing:
     """Return the whole comparison, section after section."""
     from bnnlab.figures import get
 
-    layer = _telling_layer(log)
+    layer = telling_layer(log)
     sections = [
         ("Loss and accuracy", get("curves"), 4),
         ("Decision boundaries", get("boundary"), 8),
@@ -116,7 +116,7 @@ def sheet_drawing(log: Log, theme: str = "light") -> Drawing:
                    recipe(log))  # fmt: skip
 
 
-def _telling_layer(log):
+def telling_layer(log):
     """Return the first of the layers that most lanes binarize."""
     counts: dict[str, int] = {}
     for run in log.runs:

@@ -24,7 +24,7 @@ class LivePanel(NamedTuple):
     model: Any
 
 
-class _Drawn:
+class Drawn:
     """A panel that is drawn: its figure, its renderers, and the numbers they show."""
 
     def __init__(self, panel: Panel, look: themes.Look):
@@ -92,13 +92,13 @@ class Live:
         self.log = log
         self.look = themes.Look(theme)
         self._seen = self._state()
-        self._drawn = [_Drawn(panel, self.look) for panel in self.view.panels(log)]
+        self._drawn = [Drawn(panel, self.look) for panel in self.view.panels(log)]
         self._lines = screen.link(
             [drawn.figure for drawn in self._drawn],
             [drawn.panel for drawn in self._drawn],
             self.look,
         )
-        self.panels = _grouped(self._drawn)
+        self.panels = grouped(self._drawn)
 
     def on_pointed(self, code: str) -> None:
         """Have the browser run a script whenever a step of the training is pointed at.
@@ -170,9 +170,9 @@ def _fixed(panel: Panel) -> list:
     return [about, [type(mark) for mark in panel.marks], styles]
 
 
-def _grouped(every: list[_Drawn]) -> list[LivePanel]:
+def grouped(every: list[Drawn]) -> list[LivePanel]:
     """Put the panels of one lane and title beside each other."""
-    groups: dict[tuple[str, str], list[_Drawn]] = {}
+    groups: dict[tuple[str, str], list[Drawn]] = {}
     for drawn in every:
         groups.setdefault((drawn.panel.lane, drawn.panel.title), []).append(drawn)
     return [
@@ -183,7 +183,7 @@ def _grouped(every: list[_Drawn]) -> list[LivePanel]:
 
 def page_panels(panels: list[Panel], look: themes.Look) -> list[LivePanel]:
     """Return panels as pictures for a page that does not change."""
-    return _grouped([_Drawn(panel, look) for panel in panels])
+    return grouped([Drawn(panel, look) for panel in panels])
 
 
 def _beside(members):

@@ -1,0 +1,37 @@
+"""A report in a real browser that has no network and no server."""
+
+import bnnlab
+from bnnlab.figures.report import report
+
+
+def test_it_opens_from_a_file_and_its_slider_goes_back_in_time(browser, trained_folder, tmp_path):
+    path = report(bnnlab.open(trained_folder), tmp_path / "moons.html")
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, offline=True, color_scheme="dark"
+    )
+    page = context.new_page()
+    errors, asked = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    page.locator("html[data-ready=yes]").wait_for()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+    assert page.locator("#step").inner_text() == "40"
+    weights = page.locator("section.moves .dark canvas").first
+    weights.scroll_into_view_if_needed()
+    late = weights.screenshot()
+    page.locator("#time").fill("0")
+    page.locator("#step", has_text="0").wait_for()
+    page.wait_for_timeout(300)
+    assert weights.screenshot() != late
+
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("document.getElementById('step').textContent === '40'")
+    page.get_by_role("button", name="Light or dark").click()
+    page.locator("section.moves .light canvas").first.wait_for()
+    context.close()
+    assert errors == []
+    assert asked == [path.as_uri()]
