@@ -10,11 +10,16 @@ nothing of accuracy.
 
 import argparse
 import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from machine import machine
+from safetensors.torch import save_file
 
 import bnnlab
 from bnnlab import nn, schemes
@@ -113,6 +118,62 @@ def network(scheme, width, depth, batch, rounds):
     ]
 
 
+# What a process of its own holds at most, beyond what its imports hold: prints KiB.
+PEAK = """
+from pathlib import Path
+import numpy as np
+{imports}
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+x = np.random.default_rng(0).integers(0, 256, ({batch}, 784)).astype(np.float32) / 256
+before = peak()
+{run}
+print(peak() - before)
+"""
+PACKED = "from bnnlab.packed import load_packed", "load_packed({path!r})(x)"
+TORCH = (
+    "import torch\ntorch.set_num_threads(1)\nfrom safetensors.torch import load_file",
+    """layers = load_file({path!r})
+with torch.inference_mode():
+    y = torch.from_numpy(x)
+    for name in sorted(layers):
+        y = torch.nn.functional.linear(y, layers[name]).sign()""",
+)
+
+
+def peak(kind, path, batch):
+    """Mebibytes that loading a network and running a batch add to a fresh process."""
+    imports, run = kind
+    script = PEAK.format(imports=imports, run=run.format(path=str(path)), batch=batch)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return f"{int(done.stdout) / 1024:,.1f}"
+
+
+def memory(scheme, width, depth, batch):
+    """One network: what a process holds at most with it packed, and with dense float32 weights."""
+    model = nn.MLP(
+        784, 10, width=width, depth=depth, first_and_last="binarized", scheme=schemes.get(scheme)
+    )
+    packed = bnnlab.pack(model.eval())
+    with tempfile.TemporaryDirectory() as folder:
+        small, large = Path(folder, "packed.safetensors"), Path(folder, "float.safetensors")
+        packed.save(small)
+        weights = {name: block.layer.weight.detach() for name, block in model.named_children()}
+        save_file(weights, large)
+        return [
+            scheme,
+            f"{width} x {depth}",
+            str(batch),
+            f"{packed.nbytes / 2**20:,.1f}",
+            f"{packed.workspace(batch) / 2**20:,.2f}",
+            peak(PACKED, small, batch),
+            peak(TORCH, large, batch),
+        ]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=31, help="samples of each contender")
@@ -132,6 +193,13 @@ def main():
         ["scheme", "width x depth", "batch", "packed", "of it packing", "F.linear", "oneDNN",
          "x F.linear / oneDNN", "bytes float32 / packed"],
         (network(*kind, batch, options.rounds) for kind in NETWORKS for batch in BATCHES),
+    )  # fmt: skip
+    table(
+        "Peak resident memory of a process beyond its imports (Linux), MiB",
+        ["scheme", "width x depth", "batch", "packed model", "workspace", "packed peak",
+         "float32 peak"],
+        (memory(*kind, batch) for kind in [("bnn", 1024, 3), ("bnn", 4096, 3)]
+         for batch in BATCHES),
     )  # fmt: skip
 
 
