@@ -48,8 +48,8 @@ def pack(model: "nn.Module", shape: tuple[int, ...] | None = None) -> PackedMode
 
 
 def load_packed(path: str | os.PathLike[str]) -> PackedModel:
-    """Read a packed network from the file that `PackedModel.save` wrote. PyTorch is not needed
-    unless the network has layers with real weights, an LSTM, or functions of a scheme.
+    """Read a packed network from the file that `PackedModel.save` wrote. PyTorch is not needed, nor
+    is it to run the network.
 
     Raises:
         PackedFileError: the file is not a packed network, or is damaged.
