@@ -15,7 +15,7 @@ static struct bnnlab_ints ints(size_t count, int small)
 
 static struct bnnlab_floats floats(size_t count)
 {
-    return (struct bnnlab_floats){below(8) ? make_finite(count) : make_floats(count, 0), count};
+    return (struct bnnlab_floats){make_finite(count), count};
 }
 
 static struct bnnlab_bytes ways(size_t count, size_t kinds)
@@ -47,6 +47,9 @@ static void add_thresholds(struct bnnlab_layer *layer, size_t outputs)
 {
     layer->levels = below(2) ? 1 : 1 + below(large_case ? 255 : 7);
     layer->thresholds = ints(layer->levels * outputs, (int)below(2));
+    /* No threshold lies between -0.0 and 0.0 (the keys -1 and 0), which are one number. */
+    for (size_t i = 0; i < layer->thresholds.length; i++)
+        ((int32_t *)layer->thresholds.at)[i] -= layer->thresholds.at[i] == 0;
     layer->flip = (struct bnnlab_words){make_bits(1, outputs), BNNLAB_WORDS(outputs)};
     layer->taken.planes = bits_for(layer->levels);
     layer->taken.low = below(2) ? -1 : (int32_t)below(9) - 4;
@@ -341,28 +344,37 @@ static int refuses(const struct batch *batch)
     return 0;
 }
 
-/* One number of one layer changed: refused, or what it reads and writes is still its own. */
+/* One number of one layer changed, or one array cut short: refused, or what the network then reads and
+ * writes is still its own. */
 static int survives(struct batch *batch)
 {
-    static const size_t numbers[] = {
 #define AT(field) offsetof(struct bnnlab_layer, field)
+    static const size_t sizes[] = {
         AT(channels), AT(height), AT(width), AT(given.planes), AT(outputs), AT(window.height),
         AT(window.width), AT(window.stride_down), AT(window.stride_across), AT(window.padding_down),
-        AT(window.padding_across), AT(sign_planes), AT(panels.length), AT(factors.length),
-        AT(ones.length), AT(offsets.length), AT(totals.length), AT(ways_down.length),
-        AT(ways_across.length), AT(weights.length), AT(bias.length), AT(pool_down), AT(pool_across),
-        AT(levels), AT(thresholds.length), AT(flip.length), AT(patterns.length), AT(scale.length),
-        AT(shift.length), AT(taken.planes), AT(symbols), AT(column_planes), AT(columns.length),
-        AT(column_values.length), AT(column_scale.length),
+        AT(window.padding_across), AT(sign_planes), AT(pool_down), AT(pool_across), AT(levels),
+        AT(taken.planes), AT(symbols), AT(column_planes),
+    };
+    static const size_t lengths[] = {
+        AT(panels.length), AT(factors.length), AT(ones.length), AT(offsets.length), AT(totals.length),
+        AT(ways_down.length), AT(ways_across.length), AT(weights.length), AT(bias.length),
+        AT(thresholds.length), AT(flip.length), AT(patterns.length), AT(scale.length),
+        AT(shift.length), AT(columns.length), AT(column_values.length), AT(column_scale.length),
     };
     static const size_t kinds[] = {AT(kind), AT(operands), AT(halved), AT(pool_last), AT(function)};
-    struct bnnlab_layer *layer =
-        (struct bnnlab_layer *)batch->network->layers + below(batch->network->count);
-    if (below(5)) {
-        size_t *number = (size_t *)((char *)layer + numbers[below(sizeof numbers / sizeof *numbers)]);
-        *number = spoilt_size(*number);
-    } else {
-        *(int *)((char *)layer + kinds[below(sizeof kinds / sizeof *kinds)]) = (int)below(7) - 1;
+#undef AT
+    char *layer = (char *)(batch->network->layers + below(batch->network->count));
+    size_t *size = (size_t *)(layer + sizes[below(sizeof sizes / sizeof *sizes)]);
+    size_t *length = (size_t *)(layer + lengths[below(sizeof lengths / sizeof *lengths)]);
+    switch (draw() % 4) {
+    case 0:
+        *(int *)(layer + kinds[below(sizeof kinds / sizeof *kinds)]) = (int)below(7) - 1;
+        break;
+    case 1:
+        *length = below(*length + 1);
+        break;
+    default:
+        *size = spoilt_size(*size);
     }
     size_t bytes = bnnlab_network_workspace(batch->network, batch->samples, batch->length, 1);
     if (bytes > (size_t)1 << 20)
