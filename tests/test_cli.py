@@ -239,8 +239,30 @@ def test_pack_writes_a_file_and_checks_it(trained_folder, tmp_path):
     assert result.exit_code == 0, result.output
     assert f"{out.stat().st_size:,} bytes" in result.output
     assert "200 of 200" in result.output
+    assert "hidden1" in result.output and "1-bit weights" in result.output
     refused = invoke("pack", trained_folder, "--scheme", "bn", "--out", out)
     assert refused.exit_code == 2 and "full_precision" in refused.output
+    assert bnnlab.load_packed(out).about.task == "moons"
+
+
+def test_pack_writes_onnx_and_c_as_the_name_or_the_option_says(trained_folder, tmp_path):
+    for arguments, names in [
+        (["--out", tmp_path / "a.onnx"], ["a.onnx"]),
+        (["--to", "c", "--out", tmp_path / "b"], ["b.c", "b.h"]),
+    ]:
+        result = invoke("pack", trained_folder, "--scheme", "bnn", *arguments)
+        assert result.exit_code == 0, result.output
+        assert "200 of 200" in result.output
+        assert all(f"{tmp_path / name}: " in result.output for name in names)
+        assert all((tmp_path / name).stat().st_size for name in names)
+    for arguments, said in [
+        (["--out", tmp_path / "a.bin"], "NAME.safetensors, NAME.onnx, NAME.c"),
+        (["--to", "c", "--out", tmp_path / "a.onnx"], "--to c, but a.onnx ends in .onnx"),
+        (["--out", tmp_path / "2.c"], "letters, digits and _"),
+    ]:
+        refused = invoke("pack", trained_folder, "--scheme", "bnn", *arguments)
+        assert refused.exit_code == 2 and said in refused.output, refused.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "b.c", "b.h"]
 
 
 def test_figures_are_written_one_file_a_view_and_format(trained_folder, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import struct
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from safetensors.numpy import save_file
 import bnnlab
 from bnnlab import nn, schemes
 from bnnlab.packed import PackedFileError
+from bnnlab.packed.about import checked
 
 MUTATIONS = 3000
 
@@ -38,6 +40,26 @@ def test_there_and_back(any_network, tmp_path, scheme, kind):
     header = struct.unpack("<Q", path.read_bytes()[:8])[0]
     assert path.stat().st_size == 8 + header + packed.payload
     assert header < 3000
+
+
+def test_what_is_known_of_samples_comes_along_and_is_checked(network, tmp_path):
+    packed = bnnlab.pack(network("bnn"))
+    numbers = {"centre": 8, "unit": 8, "low": 0, "high": 16}
+    said = {"task": "digits", "classes": [str(i) for i in range(10)], "numbers": numbers}
+    packed.about = checked(said, 64, 10, text=False)
+    arrays, metadata, described = parts(packed, tmp_path)
+    assert described["about"] == said
+    loaded = bnnlab.load_packed(tmp_path / "good.safetensors")
+    assert loaded.about == packed.about and loaded.about.numbers.centre == 8
+    for wrong in ([], {"classes": ["1"]}, {"odd": 1}, {"numbers": {"centre": 1, "unit": 0}}):
+        network_said = json.dumps(described | {"about": wrong})
+        save_file(arrays, tmp_path / "bad.safetensors", metadata | {"network": network_said})
+        with pytest.raises(PackedFileError, match=r"bad.safetensors: about"):
+            bnnlab.load_packed(tmp_path / "bad.safetensors")
+    packed.about = checked({"classes": ["x" * 200] * 10, "task": "t"}, 64, 10, text=False)
+    packed.about = replace(packed.about, vocabulary="y" * 2**20)
+    with pytest.raises(ValueError, match=r"the description takes [\d,]+ bytes; 524,288 fit"):
+        packed.save(tmp_path / "large.safetensors")
 
 
 def test_a_failed_save_leaves_nothing(network, tmp_path):
