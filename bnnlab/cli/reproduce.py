@@ -31,7 +31,7 @@ def command(recipe, out, seeds, short, epochs, width, schemes, processes) -> Non
 
     Without a name, the recipes are listed. A recipe is a YAML file; one of your own can be named by
     its path. Ctrl-C saves checkpoints; the same command goes on from there. The report is written
-    into the folder, report.md with its curves, however far it has come.
+    into the folder, report.md with its curves and result.json, however far it has come.
 
     \b
     bnnlab reproduce
@@ -39,7 +39,6 @@ def command(recipe, out, seeds, short, epochs, width, schemes, processes) -> Non
     bnnlab reproduce lab-mnist --seeds 3
     bnnlab reproduce lab-mnist --epochs 5 --width 512 --schemes full_precision,lab --out short
     """
-    import bnnlab
     from bnnlab import study
 
     if recipe is None:
@@ -56,7 +55,7 @@ def command(recipe, out, seeds, short, epochs, width, schemes, processes) -> Non
     names = [name.strip() for name in schemes.split(",") if name.strip()] if schemes else None
     parts = chosen.comparisons(seeds=seeds, epochs=epochs, width=width, schemes=names)
     typed = shlex.join(["bnnlab", *sys.argv[1:]])
-    logs = {}
+    logs, report = {}, ""
     try:
         for name, comparison in parts.items():
             folder = out / f"{chosen.name}-{name}.bnnlab"
@@ -70,8 +69,7 @@ def command(recipe, out, seeds, short, epochs, width, schemes, processes) -> Non
         raise click.exceptions.Exit(130) from None
     finally:
         if logs:
-            for name, log in logs.items():
+            for log in logs.values():
                 log.refresh()
-                bnnlab.export(bnnlab.figures.curves(log), out / study.curves_name(name))
-            (out / "report.md").write_text(study.report(chosen, logs, typed), encoding="utf-8")
-    click.echo((out / "report.md").read_text(encoding="utf-8"))
+            report = study.write(out, study.result(chosen, logs, typed), logs)
+    click.echo(report)

@@ -1,6 +1,8 @@
 """Reproducing published tables: recipes as data, and the report that sets ours beside them."""
 
 from bnnlab.study.recipe import Part, Recipe, load, names
-from bnnlab.study.report import Line, card, curves_name, report
+from bnnlab.study.report import report, write
+from bnnlab.study.result import Line, Result, card, committed, result
 
-__all__ = ["Line", "Part", "Recipe", "card", "curves_name", "load", "names", "report"]
+__all__ = ["Line", "Part", "Recipe", "Result", "card", "committed", "load", "names", "report",
+           "result", "write"]  # fmt: skip

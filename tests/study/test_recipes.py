@@ -1,5 +1,6 @@
 """Recipes are data that is checked; reports compare by their rule."""
 
+import json
 import math
 
 import pytest
@@ -165,8 +166,10 @@ def test_it_is_trained_reported_and_goes_on(toy, tmp_path):
     at = len(validation) - 1 - validation[::-1].index(max(validation))
     expected = 100 * (1 - run.column("whole_test_accuracy")[1][at])
     assert math.isclose(lines["bnn"].ours[1], expected)
-    assert all(f"]({study.curves_name(part)})" in text for part in TOY["parts"])
-    assert all("<svg" in (out / study.curves_name(part)).read_text() for part in TOY["parts"])
+    assert all(f"]({part}.svg)" in text for part in TOY["parts"])
+    assert all("<svg" in (out / f"{part}.svg").read_text() for part in TOY["parts"])
+    kept = study.Result.from_dict(json.loads((out / "result.json").read_text()))
+    assert study.report(kept) == text and kept.lines == list(lines.values())
     again = CliRunner().invoke(main, arguments)  # nothing is left to do
     assert again.exit_code == 0 and (out / "report.md").read_text() == text
 
@@ -190,7 +193,7 @@ def test_unfinished_runs_are_said_to_be(toy, tmp_path):
     logs = {"real": comparison.create(tmp_path / "toy-real.bnnlab")}
     (line,) = study.card(recipe, logs)
     assert line.verdict == "unfinished" and line.going == 1 and line.ours == []
-    assert "| – | unfinished |" in study.report(recipe, logs, "x")
+    assert "| – | unfinished |" in study.report(study.result(recipe, logs, "x"))
 
 
 def test_the_list_names_every_recipe():
