@@ -1,8 +1,8 @@
 """A comparison as one HTML file that opens without a server or a network.
 
 Curves, flips and the scaling factor over training; weights and estimators at the recorded steps,
-under one slider; the cost where it was measured; and the settings. Everything is drawn twice, light
-and dark: the browser says which is shown.
+under one slider; the cost where it was measured; and the settings. It holds everything twice, light
+and dark: the browser says which is drawn.
 """
 
 import html
@@ -36,7 +36,8 @@ def report(log: Log, path: str | os.PathLike) -> Path:
 
     Raises ValueError for another suffix, and when nothing was recorded yet.
     """
-    from bokeh.embed import components
+    from bokeh.core.json_encoder import serialize_json
+    from bokeh.embed import json_item
     from bokeh.resources import Resources
 
     path = Path(path)
@@ -45,16 +46,18 @@ def report(log: Log, path: str | os.PathLike) -> Path:
     steps = steps_of(log, _FRAMES)
     if not steps:
         raise ValueError(f"{log.path} has not recorded a step yet: there is nothing to report")
-    sections, grids = [], []
+    sections = []
+    items: dict[str, list] = {name: [] for name in theme.THEMES}
     frames: dict[str, list[dict]] = {}
     for key, title, words, options, moves in _contents(log):
         panels = _frames(log, key, options, steps if moves else [None])
         if panels is None:
             continue
         frames |= _data(key, panels)
-        grids += [_grid(key, panels[-1], name) for name in theme.THEMES]
+        for name in theme.THEMES:
+            place: Any = f"{name}-{len(sections)}"
+            items[name].append(json_item(_grid(key, panels[-1], name), place))
         sections.append((title, words, moves))
-    script, places = components(tuple(grids))
     path.parent.mkdir(parents=True, exist_ok=True)
     needed = Resources(mode="inline", components=["bokeh"]).js_raw
     page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -62,13 +65,11 @@ def report(log: Log, path: str | os.PathLike) -> Path:
          for role in ("ink", "muted", "faint", "grid", "paper", "accent")},
         version=__version__, sans=theme.SANS, title=html.escape(log.path.stem),
         caption=html.escape(caption(log)), source=html.escape(f"import bnnlab; {recipe(log)}"),
-        sections="\n".join(
-            _section(title, words, moves, places[2 * i], places[2 * i + 1])
-            for i, (title, words, moves) in enumerate(sections)
-        ),
+        sections="\n".join(_section(number, *one) for number, one in enumerate(sections)),
         results=_results(log), settings=_settings(log), steps=json.dumps(steps),
-        frames=json.dumps(frames, separators=(",", ":"), allow_nan=False).replace("</", r"<\/"),
-        scripts="\n".join(f"<script>{text}</script>" for text in needed), script=script,
+        frames=_inside(json.dumps(frames, separators=(",", ":"), allow_nan=False)),
+        items=_inside(serialize_json(items)),
+        scripts="\n".join(f"<script>{text}</script>" for text in needed),
     )  # fmt: skip
     path.write_text(page, encoding="utf-8")
     return path
@@ -150,12 +151,17 @@ def _grid(key: str, panels: list[Panel], name: str) -> Any:
     )  # fmt: skip
 
 
-def _section(title: str, words: str, moves: bool, light: str, dark: str) -> str:
+def _section(number: int, title: str, words: str, moves: bool) -> str:
     kind = ' class="moves"' if moves else ""
+    places = "".join(f'<div class="{name}" id="{name}-{number}"></div>' for name in theme.THEMES)
     return (
-        f"<section{kind}><h2>{html.escape(title)}</h2><p>{html.escape(words)}</p>"
-        f'<div class="light">{light}</div><div class="dark">{dark}</div></section>'
+        f"<section{kind}><h2>{html.escape(title)}</h2><p>{html.escape(words)}</p>{places}</section>"
     )
+
+
+def _inside(text: str) -> str:
+    """Return JSON as it may stand inside a script."""
+    return text.replace("</", r"<\/")
 
 
 def _results(log: Log) -> str:

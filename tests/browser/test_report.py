@@ -15,8 +15,8 @@ def test_it_opens_from_a_file_and_its_slider_goes_back_in_time(browser, trained_
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     page.on("request", lambda request: asked.append(request.url))
     page.goto(path.as_uri())
-    page.locator("html[data-ready=yes]").wait_for()
-    assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.set_default_timeout(90_000)
+    page.locator("html[data-theme=dark][data-ready=dark]").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
     assert page.locator("#step").inner_text() == "40"
@@ -31,6 +31,7 @@ def test_it_opens_from_a_file_and_its_slider_goes_back_in_time(browser, trained_
     page.get_by_role("button", name="Play").click()
     page.wait_for_function("document.getElementById('step').textContent === '40'")
     page.get_by_role("button", name="Light or dark").click()
+    page.locator("html[data-theme=light][data-ready=light]").wait_for()
     page.locator("section.moves .light canvas").first.wait_for()
     context.close()
     assert errors == []

@@ -3,9 +3,11 @@
 import shutil
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from bnnlab import figures
+from bnnlab.cli import main
 
 
 @pytest.mark.parametrize("name", ["weights", "boundary"])
@@ -19,6 +21,15 @@ def test_a_gif_moves(name, log, tmp_path):
             assert film.width == 150
             frames.append(film.convert("RGB").tobytes())
     assert len(set(frames)) == len(frames)
+
+
+def test_the_command_line_animates(trained_folder, tmp_path):
+    arguments = ["figures", str(trained_folder), "--out", str(tmp_path), "--animate", "bits"]
+    done = CliRunner().invoke(main, [*arguments, "--width", "80mm"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [str(tmp_path / "bits.gif")]
+    refused = CliRunner().invoke(main, [*arguments, "--format", "pdf"])
+    assert refused.exit_code == 2 and "the formats are .gif, .mp4" in refused.output
 
 
 @pytest.mark.parametrize(
