@@ -236,6 +236,8 @@ def _affine(graph: _Graph, after: Affine | Thresholds, x: str, dimensions: int) 
         return x
     if isinstance(after.function, Function):
         return _function(graph, after.function.name, x, dimensions)
+    if after.function == "hard_tanh":
+        return graph.add("Clip", x, graph.constant(-1), graph.constant(1))
     return graph.add("Relu", x)
 
 

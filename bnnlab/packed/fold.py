@@ -254,6 +254,8 @@ def _sums(
 
 def _after(name: str, activation: nn.Module, sums: Sums) -> Thresholds | Affine:
     """What follows the sums."""
+    if isinstance(activation, nn.Hardtanh):
+        return _affine(sums, "hard_tanh")
     if not isinstance(activation, Activation):
         return _affine(sums, None)
     scheme = activation.scheme

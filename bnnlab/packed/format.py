@@ -17,10 +17,10 @@ it first ("none", or few values by thresholds), and layers of three kinds:
 Weights are "float" (which alone may have a bias), or the integers that the patterns of a stored
 weight stand for: [-1, 1] for one bit, [0, 0, -1, 1] for sign and mask, 2**k of them for k bits.
 "factor" is null, or names the scheme that scales the sums position by position: XNOR-Net's K. An
-activation is "none", "relu", {"codes": [...], "step": s} for integers times s, or {"scheme": name,
-"options": {...}} for the real function of that scheme: the hyperbolic tangent of bitwise, BitNet's
-rounding to 127 steps, XNOR-Net's signs times their mean size. Pixels are pooled ("pool", or null)
-before the activation and what is folded with it, or after it.
+activation is "none", "relu", "hard_tanh", {"codes": [...], "step": s} for integers times s, or
+{"scheme": name, "options": {...}} for the real function of that scheme: the hyperbolic tangent of
+bitwise, BitNet's rounding to 127 steps, XNOR-Net's signs times their mean size. Pixels are pooled
+("pool", or null) before the activation and what is folded with it, or after it.
 
 "about" may be there or not, and says what a user must know, all of it optional: the "task", the
 "classes" by score, and how samples are prepared: "numbers", {"centre": 8, "unit": 8} and perhaps

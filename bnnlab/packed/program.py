@@ -27,7 +27,7 @@ Array = np.ndarray | None
 
 KINDS = {"codes": 1, "sums": 2, "lstm": 3}
 OPERANDS = {"bits_by_signs": 1, "reals_by_signs": 2, "reals_by_reals": 3, "scaled_signs": 4}
-FUNCTIONS = {"identity": 0, "relu": 1, "tanh": 2, "absmax": 3, "sign_mean": 4}
+FUNCTIONS = {"identity": 0, "relu": 1, "tanh": 2, "absmax": 3, "sign_mean": 4, "hard_tanh": 5}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from bnnlab.packed.products import (
     Product,
     SignProduct,
 )
-from bnnlab.packed.stages import FUNCTIONS, Affine, Entry, Function, Thresholds
+from bnnlab.packed.stages import FUNCTIONS, PLAIN, Affine, Entry, Function, Thresholds
 from bnnlab.packed.window import Pair, Window
 
 MAX_LAYERS = 256
@@ -215,9 +215,9 @@ class _Reader:
         return Entry(channels, codes, self.tensor("thresholds", "I32", [len(codes.codes) - 1]))
 
     def known(self, name: str, given: Any, state: str) -> Any:
-        """A described activation: None, "relu", codes or a scheme's function."""
-        if given in ("none", "relu"):
-            return None if given == "none" else "relu"
+        """A described activation: None, one of PLAIN, codes or a scheme's function."""
+        if given in ("none", *PLAIN):
+            return None if given == "none" else given
         _expect(isinstance(given, dict), f"{name}: unknown kind of activation")
         if set(given) == {"codes", "step"}:
             return _codes(name, given)
@@ -339,7 +339,7 @@ class _Reader:
             self.tensor(f"{name}.recurrent.scale", "F32", [gates], [1]),
         )
         state = f"{name}.recurrent"
-        _expect(layer["activation"] != "relu", f"{name}: unknown kind of activation")
+        _expect(layer["activation"] not in PLAIN, f"{name}: unknown kind of activation")
         known = self.known(name, layer["activation"], state)
         cell = self.thresholds(state, known, hidden) if isinstance(known, Codes) else known
         return PackedLSTM(name, given, recurrent, scales, cell)

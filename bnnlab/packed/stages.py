@@ -19,6 +19,9 @@ FUNCTIONS = {
 }
 
 
+PLAIN = {"relu": "ReLU", "hard_tanh": "hard tanh"}  # functions that belong to no scheme
+
+
 class Thresholds:
     """From sums to the next layer's bits: batch norm and quantized activation in one.
 
@@ -103,7 +106,7 @@ class Affine:
     Attributes:
         scale: float32 (outputs,), or (1,) where all have the same.
         shift: float32 (outputs,), or (1,).
-        function: None, "relu", or what a scheme has instead.
+        function: None, "relu", "hard_tanh", or what a scheme has instead.
     """
 
     scale: np.ndarray
@@ -114,7 +117,9 @@ class Affine:
         """In words."""
         if self.function is None:
             return "real outputs"
-        return "ReLU" if self.function == "relu" else self.function.describe()
+        if isinstance(self.function, Function):
+            return self.function.describe()
+        return PLAIN[self.function]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Scale, shift, and what the function keeps."""

@@ -8,8 +8,8 @@ its `forward` does, which must be one thing after another:
 with dropout anywhere and a flattening between images and features. A layer is a `BinarizedLinear`
 or `BinarizedConv2d` (what `bnnlab.binarize` puts in the place of PyTorch's), batch norm is
 `nn.BatchNorm1d`, `nn.BatchNorm2d` or bnnlab's, pooling is `nn.MaxPool2d` without overlap, an
-activation is the scheme's or ReLU. Functions (`F.relu`, `F.max_pool2d`, `torch.flatten`, `x.view`)
-count as well.
+activation is the scheme's, ReLU or hard tanh. Functions (`F.relu`, `F.max_pool2d`, `torch.flatten`,
+`x.view`) count as well.
 
 What is not packable, and why: branches and sums of several values (residual connections), because
 between packed layers runs one image of bits; batch norm after an activation, because its bits then
@@ -42,7 +42,9 @@ MAX_NAME = 64  # characters of a layer's name in a file
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, ShiftBatchNorm)
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)
+_POINTWISE = (nn.ReLU, nn.Hardtanh)
 _RELU = (torch.relu, F.relu, "relu", "relu_")
+_RANGE = {"min_val": -1.0, "max_val": 1.0}  # of hard tanh
 _DROPOUT = (F.dropout, F.dropout1d, F.dropout2d)
 _SIZES = ("size", "shape", getattr, operator.getitem)
 
@@ -210,6 +212,9 @@ def _thing(node: fx.Node, name: str, root: nn.Module) -> _Thing | None:
         return _module(name, root.get_submodule(str(node.target)))
     if node.target in _RELU:
         return _Thing("activation", name, nn.ReLU())
+    if node.target is F.hardtanh and not arguments and set(options) <= {"inplace", *_RANGE}:
+        if all(options.get(key, end) == end for key, end in _RANGE.items()):
+            return _Thing("activation", name, nn.Hardtanh())
     if node.target in (F.max_pool2d, torch.max_pool2d):
         return _Thing("pool", name, nn.MaxPool2d(*arguments, **options))  # pyright: ignore
     if node.target in (torch.flatten, "flatten"):
@@ -231,7 +236,7 @@ def _module(name: str, module: nn.Module) -> _Thing | None:
         kind = "norm"
         if getattr(module, "running_mean", ...) is None:
             raise NotPackable(f"{name}: batch norm without running statistics depends on the batch")
-    elif isinstance(module, Activation | nn.ReLU):
+    elif isinstance(module, Activation | nn.ReLU) or _is_hard_tanh(module):
         kind = "activation"
     elif isinstance(module, nn.MaxPool2d):
         kind = "pool"
@@ -249,6 +254,11 @@ def _module(name: str, module: nn.Module) -> _Thing | None:
     elif isinstance(module, nn.Softmax | nn.LogSoftmax):
         why = "leave it out: predictions are the same without"
     raise NotPackable(f"{name} is a {type(module).__name__}; {why}")
+
+
+def _is_hard_tanh(module: nn.Module) -> bool:
+    """Whether it is the one between -1 and 1; `nn.ReLU6` is a subclass."""
+    return type(module) is nn.Hardtanh and (module.min_val, module.max_val) == (-1, 1)
 
 
 def _shape(layer: BinarizedLayer, shape: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -292,7 +302,7 @@ def _part(
         if kind == "norm" and "activation" in seen:
             raise NotPackable(f"{thing} stands after the activation {found['activation']}")
         flat = "flatten" in seen and (high, wide) != (1, 1)
-        if flat and not (kind == "activation" and isinstance(thing.it, nn.ReLU)):
+        if flat and not (kind == "activation" and isinstance(thing.it, _POINTWISE)):
             raise NotPackable(f"{thing} stands behind a flattened image; put it before")
         found[kind] = thing
         seen.append(kind)

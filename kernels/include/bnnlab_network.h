@@ -43,6 +43,7 @@ enum bnnlab_function {
     BNNLAB_TANH = 2,
     BNNLAB_ABSMAX = 3,          /* ReLU, rounded to 127 steps up to the sample's largest: BitNet */
     BNNLAB_SIGN_MEAN = 4,       /* the sign times the mean size over the pixel's channels: XNOR-Net */
+    BNNLAB_HARD_TANH = 5,       /* max(-1, min(1, x)) */
 };
 
 struct bnnlab_words { const uint32_t *at; size_t length; };

@@ -34,7 +34,7 @@ static int product_fits(const struct bnnlab_layer *layer, const struct sizes *is
         return 0;
     const size_t every = times(is->ways, outputs);
     if (layer->operands == BNNLAB_REALS_BY_SIGNS)
-        return NONE(layer->totals) || HOLDS(layer->totals, every);
+        return is->inputs <= INT32_MAX / 255 && (NONE(layer->totals) || HOLDS(layer->totals, every));
     return (is->signs || HOLDS(layer->ones, times(layer->sign_planes, outputs))) &&
            (layer->operands == BNNLAB_SCALED_SIGNS ? layer->given.planes == 0
                                                    : layer->given.planes >= 1) &&
@@ -46,7 +46,7 @@ static int after_fits(const struct bnnlab_layer *layer, size_t outputs)
     if (layer->levels)
         return thresholds_fit(layer, outputs);
     return layer->taken.planes == 0 && layer->function >= BNNLAB_IDENTITY &&
-           layer->function <= BNNLAB_SIGN_MEAN && layer->scale.at && layer->shift.at &&
+           layer->function <= BNNLAB_HARD_TANH && layer->scale.at && layer->shift.at &&
            (layer->scale.length == outputs || layer->scale.length == 1) &&
            (layer->shift.length == outputs || layer->shift.length == 1);
 }
@@ -67,7 +67,7 @@ static int lstm_fits(const struct bnnlab_layer *layer, const struct sizes *is)
            layer->given.planes == 0 &&
            (layer->levels ? thresholds_fit(layer, gates / 4)
                           : layer->taken.planes == 0 && layer->function >= BNNLAB_TANH &&
-                                layer->function <= BNNLAB_SIGN_MEAN);
+                                layer->function <= BNNLAB_HARD_TANH);
 }
 
 static int layer_fits(const struct bnnlab_layer *layer)

@@ -110,6 +110,10 @@ static void apply(int function, float *x, size_t rows, size_t pixels, size_t cha
                 x[j] = x[j] >= 0.0f ? mean : x[j] < 0.0f ? -mean : x[j];
         }
         break;
+    case BNNLAB_HARD_TANH:
+        for (size_t e = 0; e < rows * pixels * channels; e++)
+            x[e] = x[e] < -1.0f ? -1.0f : x[e] > 1.0f ? 1.0f : x[e];
+        break;
     default:
         break;
     }
