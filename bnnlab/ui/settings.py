@@ -283,26 +283,40 @@ class Settings:
             raise ValueError(f"there is no setting {key!r}")
         self.messages.pop(key, None)
         self.typed.pop(key, None)
-        before = dict(self._values)
+        before, parsed = dict(self._values), False
         try:
             self._values[key] = field.parse(typed)
+            parsed = True
             if key == "task":
                 self._take_task(before["task"])
             elif key == "network":
                 self._take("network", networks.complete({"name": self._values["network"]}))
             self.comparison()
         except ValueError as error:
-            self.messages[key] = str(error)
             if key.startswith("task"):
+                self._forget_task_messages()
+                self.messages[key] = str(error)
                 self._untouched = False  # what is missing can only be chosen with it in place
                 return None
+            if parsed and self._lacks_of_task:
+                self._untouched = False
+                return self._values[key]
+            self.messages[key] = str(error)
             self._values = before
             self.typed[key] = typed if isinstance(typed, (str, bool)) else str(typed)
             return None
         if key.startswith("task"):  # what one of its options lacked, another gave
-            self.messages = {k: said for k, said in self.messages.items() if k[:4] != "task"}
+            self._forget_task_messages()
         self._untouched = self._untouched and acts_at_once(key)
         return self._values[key]
+
+    @property
+    def _lacks_of_task(self) -> bool:
+        """Whether the task still lacks something, which is said there."""
+        return any(key.startswith("task") for key in self.messages)
+
+    def _forget_task_messages(self) -> None:
+        self.messages = {k: said for k, said in self.messages.items() if not k.startswith("task")}
 
     def _take(self, part: str, options: dict) -> None:
         """Put a task's or network's options in the place of the former's."""
@@ -344,6 +358,8 @@ class Settings:
         try:
             self.comparison()
         except ValueError as error:
+            if wanted and self._lacks_of_task:
+                return
             self._chosen, self._untouched = before, untouched
             self.messages["schemes"] = "Keep at least one scheme." if not wanted else str(error)
 

@@ -59,8 +59,10 @@ def _go(page: "Page", address: Address, *, play: bool, refused: list[str]) -> No
     refused += [f"{key}: nothing here is called so." for key in strays]
     try:
         comparison = page.settings.comparison()
-    except ValueError as error:  # of a task that still needs a file, for one
-        refused.append(f"{error}.")
+    except ValueError:  # of a task that still needs a file, for one; it is said beside its field
+        refused.append(
+            "The settings lack something; until it is there, this is another comparison."
+        )
         comparison = Comparison.from_dict(OPENING)
     running = page.session.comparison
     if running is not None and running.to_dict() == comparison.to_dict():

@@ -137,12 +137,16 @@ def test_a_file_is_chosen_among_those_of_the_folder(settings, tmp_path, monkeypa
     form = settings.to_form()
     assert form["values"]["task"] == "table" and form["messages"]["task"]  # a file is missing
     assert form["changes"] == []
+    settings.set("network.width", "16")  # what is missing of the task is no reason to refuse it
+    settings.choose("bnn", True)
+    assert list(settings.messages) == ["task"]
     (path,) = [field for field in fields(settings) if field["key"] == "task.path"]
     assert [value for value, _ in path["choices"]] == ["", "mine.csv"]
     assert settings.set("task.path", "/etc/passwd") is None
     assert settings.set("task.path", "mine.csv") == "mine.csv"
     assert settings.messages == {}
     assert settings.comparison().task["path"] == "mine.csv"
+    assert settings.comparison().network["width"] == 16
 
 
 def test_options_that_act_at_once_need_no_restart(settings):
