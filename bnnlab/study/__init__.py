@@ -2,7 +2,7 @@
 
 from bnnlab.study.recipe import Part, Recipe, load, names
 from bnnlab.study.report import report, write
-from bnnlab.study.result import Line, Result, card, committed, result
+from bnnlab.study.results import Line, Result, card, committed, follows, result
 
-__all__ = ["Line", "Part", "Recipe", "Result", "card", "committed", "load", "names", "report",
-           "result", "write"]  # fmt: skip
+__all__ = ["Line", "Part", "Recipe", "Result", "card", "committed", "follows", "load", "names",
+           "report", "result", "write"]  # fmt: skip

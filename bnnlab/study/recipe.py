@@ -25,6 +25,8 @@ _REQUIRED = {
     "parts", "published", "differs",
 }  # fmt: skip
 _OPTIONAL = {"task", "network", "settings", "short"}
+# Of a comparison: how often is looked at and saved. Not what is compared.
+CADENCE = ("test_every", "evaluate_every", "checkpoint_every", "probe_every")
 _DECAY = {"after", "every", "factor"}
 _SHORT = {"epochs", "width", "seeds", "expected"}
 _LARGEST = 64 * 2**10  # bytes of a recipe
@@ -46,6 +48,10 @@ class Part:
     spec: dict[str, Any]
     published: dict[str, float]
     steps_per_epoch: int
+
+    def comparison(self, **changes: Any) -> Comparison:
+        """Return the comparison, with settings that are added or changed."""
+        return Comparison(**{**self.spec, **changes})
 
 
 @dataclass(frozen=True)
@@ -136,10 +142,9 @@ class Recipe:
             if width is not None:
                 spec["network"] = {**spec["network"], **resized(spec["network"]["name"], width)}
             every = part.steps_per_epoch
-            cadence = {"test_every": every, "evaluate_every": every, "checkpoint_every": every,
-                       "probe_every": 5 * every}  # fmt: skip
+            cadence = dict(zip(CADENCE, (every, every, every, 5 * every), strict=True))
             steps = (epochs or self.epochs) * every
-            found[part.name] = Comparison(seeds=seeds, steps=steps, **{**cadence, **spec})
+            found[part.name] = part.comparison(**{**cadence, **spec}, seeds=seeds, steps=steps)
         return found
 
 

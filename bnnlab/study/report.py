@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bnnlab import figures
 from bnnlab.figures.export import export
-from bnnlab.study.result import Line, Result
+from bnnlab.study.results import Line, Result
 from bnnlab.training.store import Log
 
 

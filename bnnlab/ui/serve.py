@@ -79,6 +79,7 @@ def server(
     import panel as pn
 
     from bnnlab.ui.dashboard import dashboard
+    from bnnlab.ui.reproductions import reproductions
 
     chosen = settings(**options)
     if chosen["port"] == 0:
@@ -92,7 +93,8 @@ def server(
     def page() -> Any:
         return dashboard(folder, library, autoplay=autoplay)
 
-    return pn.io.server.get_server({"/": page}, title="bnnlab", start=False, **chosen)
+    pages = {"/": page, "/reproductions": lambda: reproductions(library)}
+    return pn.io.server.get_server(pages, title="bnnlab", start=False, **chosen)
 
 
 def _free_port(address: str) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bnnlab.study.recipe import MEASURES, Recipe, resized
+from bnnlab.study.recipe import CADENCE, MEASURES, Part, Recipe, resized
 from bnnlab.training.store import Log, RunLog
 
-FOLDER = Path(__file__).parent / "results"
+FOLDER = Path(__file__).parent / "measured"
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,17 @@ def is_short(recipe: Recipe, logs: Mapping[str, Log]) -> bool:
         if not wide or log.steps != short.epochs * parts[name].steps_per_epoch:
             return False
     return True
+
+
+def follows(log: Log, part: Part) -> bool:
+    """Return whether a comparison is of a recipe's part, of whatever length, width and seeds."""
+    expected = part.comparison(steps=1).to_dict()
+    free = {"steps", "seeds", "schedule", "network", "runs", "schemes", *CADENCE}
+    told = [key for key in expected if key not in free]
+    lanes = {run.scheme for run in log.runs}
+    return lanes <= set(part.published) and all(
+        log.comparison.get(key) == expected[key] for key in told
+    )
 
 
 def _verdict(ours: list[float], published: float, tolerance: float) -> str:
