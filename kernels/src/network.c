@@ -412,9 +412,9 @@ static float part_of(const struct bnnlab_layer *layer, size_t plane)
     return (float)layer->factors.at[plane] * (layer->halved ? 0.5f : 1.0f);
 }
 
-/* Real sums of rows [m, inputs] with all outputs. */
-static void real_tile(const struct run *run, const struct bnnlab_layer *layer, const struct sizes *is,
-                      const float *rows, size_t m)
+/* Real sums of rows [m, inputs] with all outputs. Returns whether a NaN was met. */
+static int real_tile(const struct run *run, const struct bnnlab_layer *layer, const struct sizes *is,
+                     const float *rows, size_t m)
 {
     const size_t n = layer->outputs;
     float *sums = (float *)run->tiles[0], *part = (float *)run->tiles[1];
@@ -422,17 +422,20 @@ static void real_tile(const struct run *run, const struct bnnlab_layer *layer, c
         run->family->real_product(rows, layer->weights.at, m, n, is->inputs, sums);
         for (size_t e = 0; layer->bias.length && e < m * n; e++)
             sums[e] += layer->bias.at[e % n];
-        return;
+        return 0;
     }
     const size_t panels = panels_of(n) * is->row_words * BNNLAB_LANES;
+    int nan = 0;
     for (size_t j = 0; j < layer->sign_planes; j++) {
         const float factor = part_of(layer, j);
-        run->family->sign_product(rows, layer->panels.at + j * panels, m, n, is->inputs, j ? part : sums);
+        nan |= run->family->sign_product(rows, layer->panels.at + j * panels, m, n, is->inputs,
+                                         j ? part : sums);
         for (size_t e = 0; factor != 1.0f && j == 0 && e < m * n; e++)
             sums[e] *= factor;
         for (size_t e = 0; j != 0 && e < m * n; e++)
             sums[e] += part[e] * factor;
     }
+    return nan;
 }
 
 /* Whether all numbers are within +-limit; a NaN is not. */
@@ -624,7 +627,7 @@ static int run_sums(const struct run *run, const struct bnnlab_layer *layer, con
                 else if (bytes)
                     byte_tile(run, layer, &is, laid, &grid, is.dense ? 0 : first, count, output, some);
                 else
-                    real_tile(run, layer, &is, laid, count);
+                    nan |= real_tile(run, layer, &is, laid, count);
                 if (scaled)
                     scale_tile(sums, places + (is.dense ? 0 : first), count, some);
                 if (!is.dense) {
