@@ -97,6 +97,15 @@ class Lab:
     def step(self, cell: int) -> int:
         return int(self.widget(cell).locator("#step").inner_text().replace(",", ""))
 
+    def held(self, cell: int) -> int:
+        """Wait until a cell's step stays as it is: a busy machine shows the last one late."""
+        shown = -1
+        deadline = time.monotonic() + 60
+        while shown != (shown := self.step(cell)):
+            assert time.monotonic() < deadline, f"still training at step {shown}"
+            time.sleep(2)
+        return shown
+
     def trainers(self) -> set[int]:
         found = set()
         for child in psutil.Process(self.process.pid).children(recursive=True):
@@ -157,8 +166,7 @@ def test_widgets_live_in_their_cells_and_leave_nothing_behind(lab):
     lab.look_at(1)
     lab.widget(1).get_by_role("button", name="Pause").click()
     lab.widget(1).locator(".state[data-state=paused]").wait_for()
-    time.sleep(1)  # the step in progress
-    held, other = lab.step(1), lab.step(2)
+    held, other = lab.held(1), lab.step(2)
     lab.wait(lambda: lab.step(2) > other + 2, "the other to go on")
     assert lab.step(1) == held
 
