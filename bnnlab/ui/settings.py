@@ -227,7 +227,7 @@ class Settings:
     def _layout(self) -> list[dict[str, Any]]:
         task = tasks.get(self._values["task"], **self._options("task"))
         choice = param.Selector(objects=list(tasks.names()), doc="What is learnt.")
-        suited = param.Selector(objects=networks.taking(task.kind), doc="What learns it.")
+        suited = param.Selector(objects=_suited(task), doc="What learns it.")
         rest = {field.key: field for field in _fields(Comparison)}
         training = [rest.pop(key) for key in ("lr", "batch_size", "steps", "loss", "optimizer")]
         return [
@@ -330,7 +330,7 @@ class Settings:
         """
         task, before = tasks.get(self._values["task"]), tasks.kinds()[former]
         self._take("task", task.options())
-        if self._values["network"] not in networks.taking(task.kind):
+        if self._values["network"] not in _suited(task):
             self._values["network"] = task.network
             self._take("network", networks.complete({"name": task.network}))
         for name in ("loss", "lr"):
@@ -454,6 +454,14 @@ def look(description: dict[str, Any]) -> dict[str, str]:
         "dash": description["dash"],
         "marker": description["marker"],
     }
+
+
+def _suited(task: tasks.Task) -> list[str]:
+    """The networks that take a task's samples; its own while no file says what those are."""
+    try:
+        return networks.taking(task.kind)
+    except ValueError:
+        return [task.network]
 
 
 def _without_live(specs: list[dict]) -> list[dict]:

@@ -1,5 +1,6 @@
 """The settings of a page: derived from parameters, checked as they are typed."""
 
+import numpy as np
 import pytest
 
 from bnnlab import Comparison, schemes
@@ -147,6 +148,18 @@ def test_a_file_is_chosen_among_those_of_the_folder(settings, tmp_path, monkeypa
     assert settings.messages == {}
     assert settings.comparison().task["path"] == "mine.csv"
     assert settings.comparison().network["width"] == 16
+
+
+def test_arrays_can_be_chosen_before_their_file(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=draw.normal(size=(90, 4)), y=np.arange(90) % 3)
+    settings.set("task", "text")
+    settings.set("task", "arrays")
+    form = settings.to_form()
+    assert "no file is named" in form["messages"]["task"] and form["values"]["network"] == "mlp"
+    settings.set("task.path", "mine.npz")
+    assert settings.messages == {} and settings.comparison().task["path"] == "mine.npz"
 
 
 def test_options_that_act_at_once_need_no_restart(settings):
