@@ -339,7 +339,7 @@ class _Reader:
             self.tensor(f"{name}.recurrent.scale", "F32", [gates], [1]),
         )
         state = f"{name}.recurrent"
-        _expect(layer["activation"] not in PLAIN, f"{name}: unknown kind of activation")
+        _expect(layer["activation"] not in tuple(PLAIN), f"{name}: unknown kind of activation")
         known = self.known(name, layer["activation"], state)
         cell = self.thresholds(state, known, hidden) if isinstance(known, Codes) else known
         return PackedLSTM(name, given, recurrent, scales, cell)
