@@ -18,6 +18,7 @@ from bnnlab.packed import kernels
 from bnnlab.packed.about import AS_THEY_ARE, About
 from bnnlab.packed.files import write_aside
 from bnnlab.packed.model import PackedModel
+from bnnlab.packed.network import Network
 
 VECTORS = 8  # samples that a file is tested with
 _LENGTH = 64  # symbols of a text at most, where nothing was said of it
@@ -55,7 +56,7 @@ def write(model: PackedModel, path: Path, samples: np.ndarray | None = None) -> 
         )
     header = path.with_suffix(".h")
     length = 1 if model.shape else model.about.length or _LENGTH
-    size = kernels.Network(model.program.steps).workspace(1, length)
+    size = Network(model.program.steps).workspace(1, length)
     texts = {
         header: _header(model, name, length, size),
         path: _source(model, name, length, samples),
@@ -359,7 +360,7 @@ int main(void)
 
 def _scores(model: PackedModel, x: np.ndarray) -> np.ndarray:
     """What the plain C of the packed network makes of inputs, a row a sample."""
-    network = kernels.Network(model.program.steps)
+    network = Network(model.program.steps)
     shape = (len(x), model.outputs if model.shape else x.shape[1] * model.outputs)
     out = np.empty(shape, np.float32)
     workspace = kernels.aligned(

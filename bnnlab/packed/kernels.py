@@ -11,7 +11,6 @@ names ("scalar", "avx2", "avx512"; "avx512_carry", which counts bits in the way 
 """
 
 import os
-from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
@@ -30,9 +29,8 @@ WORD = 32
 LANES = 16  # outputs side by side in a panel
 _FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
 _UINT32, _UINT8 = np.dtype(np.uint32), np.dtype(np.uint8)
-_POINTERS = {_FLOAT32: "float", _INT32: "int32_t", _UINT32: "uint32_t", _UINT8: "uint8_t"}
 _ISAS = {"scalar": 1, "avx2": 2, "avx512": 3, "avx512_carry": 4, "amx": 5, "neon": 6}
-_STATUS = {
+STATUS = {
     1: "an array does not have the length that the sizes ask for",
     2: "the sizes are too large for a 32-bit accumulator",
     3: "NaN has no sign: there is a NaN among the values",
@@ -129,7 +127,7 @@ def _buffer(kind: str, array: np.ndarray) -> tuple[Any, int]:
 def check(status: int) -> None:
     """Raise a ValueError that says what a status of the kernels means, unless it is 0."""
     if status:
-        raise ValueError(_STATUS[status])
+        raise ValueError(STATUS[status])
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -524,78 +522,3 @@ def max_pool(bits: Any, size: tuple[int, int]) -> np.ndarray:
         )
     )
     return out
-
-
-class Network:
-    """A network that the kernels run by one call; see kernels/include/bnnlab_network.h.
-
-    Args:
-        steps: for each layer a dataclass whose fields are those of struct bnnlab_layer: numbers,
-            dataclasses of numbers, contiguous arrays or None. See `bnnlab.packed.program`.
-
-    Raises:
-        ValueError: the layers do not fit one another.
-    """
-
-    def __init__(self, steps: Any):
-        require()
-        self._kept: list[Any] = []
-        self._layers = ffi.new("struct bnnlab_layer[]", len(steps))
-        for layer, step in zip(self._layers, steps, strict=True):
-            self._fill(layer, step)
-        self._network = ffi.new("struct bnnlab_network *", (self._layers, len(steps)))
-        self.outputs = lib.bnnlab_network_outputs(self._network)
-        if self.outputs == 0:
-            raise ValueError(_STATUS[6])
-
-    def _fill(self, struct: Any, values: Any) -> None:
-        for field in fields(values):
-            value = getattr(values, field.name)
-            if isinstance(value, np.ndarray):
-                assert value.flags.c_contiguous
-                into = getattr(struct, field.name)
-                pointer = ffi.from_buffer(f"{_POINTERS[value.dtype]}[]", value)
-                self._kept.append(pointer)
-                into.at, into.length = pointer, value.size
-            elif is_dataclass(value):
-                self._fill(getattr(struct, field.name), value)
-            elif value is not None:
-                setattr(struct, field.name, value)
-
-    def workspace(self, samples: int, length: int = 1, threads: int = 1) -> int:
-        """The bytes of workspace that a batch needs.
-
-        Raises:
-            ValueError: they are too many to be counted.
-        """
-        size = lib.bnnlab_network_workspace(self._network, samples, length, threads)
-        if size == 0:
-            raise ValueError(_STATUS[2])
-        return size
-
-    def run(
-        self, x: np.ndarray, out: np.ndarray, workspace: np.ndarray, threads: int, number: int
-    ) -> int:
-        """Run a batch, and say how it went: 0, or a status of the kernels.
-
-        Args:
-            x: float32 (samples, inputs), or int64 (samples, length).
-            out: float32 (samples, outputs), or (samples, length, outputs).
-            workspace: uint8, as long as `workspace` says at least.
-            threads: among which the samples are shared out.
-            number: of the instruction set, see `isa_number`.
-        """
-        real = x.dtype == _FLOAT32
-        return lib.bnnlab_network_run(
-            number,
-            self._network,
-            ffi.from_buffer(x),
-            x.size,
-            len(x),
-            1 if real else x.shape[1],
-            ffi.from_buffer("float[]", out),
-            out.size,
-            ffi.from_buffer(workspace),
-            workspace.size,
-            threads,
-        )

@@ -12,6 +12,7 @@ from bnnlab.packed import kernels
 from bnnlab.packed.about import NOTHING_KNOWN, About
 from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.lstm import PackedLSTM
+from bnnlab.packed.network import Network
 from bnnlab.packed.program import Program, lower
 from bnnlab.packed.stages import Entry
 
@@ -58,8 +59,8 @@ class PackedModel:
         return lower(self.layers, self.shape, self.entry)
 
     @cached_property
-    def _network(self) -> kernels.Network:
-        return kernels.Network(self.program.steps)
+    def _network(self) -> Network:
+        return Network(self.program.steps)
 
     def __call__(self, x: Any, threads: int = 1) -> Any:
         """Scores of a batch.
@@ -103,11 +104,11 @@ class PackedModel:
                 continue
             part = self.program.until(before + i + 1, sums)
             shape = part.shapes[-1] if layer.kind == "conv" else part.shapes[-1][:1]
-            seen[layer.name] = self._run(kernels.Network(part.steps), x, shape, 1)
+            seen[layer.name] = self._run(Network(part.steps), x, shape, 1)
         return seen
 
     def _run(
-        self, network: kernels.Network, x: np.ndarray, shape: tuple[int, ...], threads: int
+        self, network: Network, x: np.ndarray, shape: tuple[int, ...], threads: int
     ) -> np.ndarray:
         """Run a batch that has been checked; `shape` is what comes of a sample, or a symbol."""
         if threads < 1:

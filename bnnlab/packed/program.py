@@ -7,8 +7,8 @@ what each of them means; sizes a step does not have are 0, arrays it does not ha
 exporter walks `Program.steps` and the fields of each: a `Values` is a struct bnnlab_values, a
 `Span` a struct bnnlab_window, an array a pointer with its length, in the order of its elements.
 
-This is the only lowering. `kernels.Network` makes the structs of it once for a model; a call passes
-pointers alone.
+This is the only lowering. `bnnlab.packed.network` makes the structs of it once for a model; a call
+passes pointers alone.
 """
 
 from dataclasses import dataclass, replace

@@ -15,6 +15,7 @@ import bnnlab
 from bnnlab import nn, schemes
 from bnnlab.packed import export_c
 from bnnlab.packed.about import checked
+from bnnlab.packed.network import Network
 
 VARIANTS = [(name, {}) for name in schemes.names()] + [
     ("bwn", {"granularity": "layer"}),
@@ -150,7 +151,7 @@ def test_the_header_says_what_must_be_known_and_can_not_be_broken_out_of(any_net
 
 
 def packed_workspace(packed):
-    return bnnlab.packed.kernels.Network(packed.program.steps).workspace(1, 1)
+    return Network(packed.program.steps).workspace(1, 1)
 
 
 def test_zeros_of_either_sign_fall_on_the_same_side(tmp_path):

@@ -45,7 +45,7 @@ def test_what_cannot_be_packed_says_why(network):
         with pytest.raises(NotPackable, match=why):
             bnnlab.pack(model)
 
-    refused(torch.nn.Linear(3, 3), "the networks of bnnlab.nn can be packed so far, not Linear")
+    refused(torch.nn.Linear(3, 3), "is a Linear; it carries no scheme")
     pooling = nn.LeNet((1, 8, 8), 3, scheme=schemes.get("bnn"))
     pooling.conv1.pool = torch.nn.MaxPool2d(3, 2)
     refused(pooling, "conv1: only pixels that do not overlap can be pooled")

@@ -14,6 +14,7 @@ import torch
 import bnnlab
 from bnnlab import schemes
 from bnnlab.packed import kernels
+from bnnlab.packed.network import Network
 from bnnlab.packed.program import Values
 
 KERNELS = Path(__file__).parents[2] / "kernels"
@@ -96,7 +97,7 @@ def layer_outputs(model, x):
 def test_what_does_not_fit_is_refused(any_network):
     packed = bnnlab.pack(any_network("lenet", "bnn")[0])
     steps = packed.program.steps
-    network = kernels.Network(steps)
+    network = Network(steps)
     x = np.zeros((3, packed.inputs), np.float32)
     out = np.zeros((3, packed.outputs), np.float32)
     size = network.workspace(3)
@@ -151,14 +152,14 @@ def test_layers_that_are_not_what_they_say(any_network, wrong):
     steps = list(bnnlab.pack(any_network("lenet", "bnn")[0]).program.steps)
     steps[1] = replace(steps[1], **wrong)
     with pytest.raises(ValueError, match="do not fit one another"):
-        kernels.Network(steps)
+        Network(steps)
 
 
 def test_layers_in_another_order(any_network):
     steps = bnnlab.pack(any_network("lenet", "bnn")[0]).program.steps
     for others in (steps[::-1], steps[1:], (), (steps[0], steps[2])):
         with pytest.raises(ValueError, match="do not fit one another"):
-            kernels.Network(others)
+            Network(others)
 
 
 def test_the_network_needs_nothing_but_c99(tmp_path):
