@@ -167,8 +167,8 @@ def test_widgets_live_in_their_cells_and_leave_nothing_behind(lab):
     lab.widget(1).get_by_role("button", name="Pause").click()
     lab.widget(1).locator(".state[data-state=paused]").wait_for()
     held, other = lab.held(1), lab.step(2)
-    lab.wait(lambda: lab.step(2) > other + 2, "the other to go on")
-    assert lab.step(1) == held
+    lab.wait(lambda: lab.step(2) > other + 20, "the other to go on")
+    assert lab.step(1) <= held + 1, "a busy machine may show the step in progress late"
 
     # A single view stands alone in its cell.
     lab.look_at(3)
