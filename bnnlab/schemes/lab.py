@@ -1,8 +1,13 @@
 """LAB: loss-aware binarization, scaled by the curvature of the loss (ICLR 2017)."""
 
+import torch
+from torch import Tensor
+
 from bnnlab.schemes.base import Quantized, granularity_parameter, scale_dimensions
 from bnnlab.schemes.curvature import Curved
 from bnnlab.schemes.estimators import hard_tanh, identity, sign
+
+_AT_ONCE = 2**16  # weights
 
 
 class LAB(Curved):
@@ -54,14 +59,27 @@ class LAB(Curved):
 
     def quantize(self, w, second_moment=None, generator=None):
         """Signs times alpha; without a second moment, d is taken as constant: BWN's alpha."""
-        signs, size = sign(w), w.abs()
-        dimensions = scale_dimensions(w, self.granularity)
+        signs, dimensions = sign(w), scale_dimensions(w, self.granularity)
         if second_moment is None:
-            scale = size.mean(dimensions, keepdim=True)
+            scale = w.abs().mean(dimensions, keepdim=True)
         else:
-            d = self.curvature(second_moment)
-            scale = (d * size).sum(dimensions, keepdim=True) / d.sum(dimensions, keepdim=True)
+            weighted, d = self._sums(w, second_moment)
+            if len(dimensions) == w.dim():  # one for the layer
+                weighted, d = weighted.sum(0, keepdim=True), d.sum(0, keepdim=True)
+            scale = weighted / d
         return Quantized(signs * scale, signs, scale)
+
+    def _sums(self, w: Tensor, second_moment: Tensor) -> tuple[Tensor, Tensor]:
+        """The sums of d |w| and of d over each channel, (channels, 1, ...)."""
+        # A few channels at a time: what is made of them stays in the cache until it is summed.
+        inner = tuple(range(1, w.dim()))
+        rows = max(1, _AT_ONCE * len(w) // w.numel())
+        sums = []
+        for part, moment in zip(w.split(rows), second_moment.split(rows), strict=True):
+            d = self.curvature(moment)
+            sums.append(((d * part.abs()).sum(inner, keepdim=True), d.sum(inner, keepdim=True)))
+        weighted, curvature = zip(*sums, strict=True)
+        return torch.cat(weighted), torch.cat(curvature)
 
 
 class LAB2(LAB):

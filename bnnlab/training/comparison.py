@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bnnlab.training.store import Log
 
 # Raised whenever the same spec would give other numbers, so that old runs are not mixed with new.
-NUMERICS = 2
+NUMERICS = 3
 
 
 @dataclass(frozen=True)
