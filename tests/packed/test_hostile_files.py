@@ -20,7 +20,7 @@ import numpy as np
 import bnnlab
 from bnnlab.packed import PackedFileError
 
-MUTATIONS = 3000
+MUTATIONS = 2000
 ROOM = 2**24  # bytes beyond the file's own that a load may take
 SECONDS = 5.0  # that one may take, on a busy machine
 BASES = [
