@@ -3,6 +3,8 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from bnnlab import study
+
 SMALL = "?schemes=full_precision,bnn&network.width=16&speed=20"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
@@ -157,3 +159,26 @@ def test_pointing_at_a_figure_shows_that_step_on_the_cards(open_tab):
     assert 0 <= step < 40
     tab.page.mouse.move(5, 5)
     moment.wait_for(state="detached")
+
+
+@pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, PHONE], ids=str)
+def test_published_tables_have_a_page_that_can_be_read(open_tab, server, options):
+    place = server.library / "lab-mnist-weights.bnnlab"
+    if not place.exists():
+        study.load("lab-mnist").comparisons(epochs=1, width=8)["weights"].create(place)
+    tab = open_tab("reproductions", **options)
+    tab.page.locator("section").first.wait_for()
+    assert tab.page.locator("section").count() == len(study.names())
+    assert violations(tab) == []
+    width = tab.page.viewport_size["width"]
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == width
+    link = tab.page.get_by_role("link", name="Open its runs").first
+    assert link.get_attribute("href") == "./?open=lab-mnist-weights"
+
+
+def test_the_dashboard_leads_to_the_published_tables(open_tab):
+    tab = open_tab(SMALL)
+    tab.page.get_by_role("button", name="Untitled", exact=True).click()
+    with tab.context.expect_page() as opened:
+        tab.page.get_by_role("link", name="Published tables").click()
+    opened.value.get_by_role("heading", name="Reproductions").wait_for()

@@ -27,7 +27,7 @@ export function render({ model, el }) {
   const shelf = shelfPart(send)
   const story = storyPart(send, find)
   const help = helpPart()
-  const library = libraryPart(send)
+  const library = libraryPart(send, model.embedded)
   const views = viewsPart(send, h("div.figures", {}, model.get_child("figures")))
 
   const notice = h("div.notice", { role: "alert", hidden: true })

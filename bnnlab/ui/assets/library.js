@@ -2,7 +2,7 @@
 
 const CHUNK = 384 * 1024
 
-function libraryPart(send) {
+function libraryPart(send, embedded) {
   const name = h("input", { id: "library-name", type: "text", autocomplete: "off", spellcheck: "false", placeholder: "digits without batch norm" })
   const refused = h("p.message", { role: "alert", hidden: true })
   const list = h("ul.saved")
@@ -19,7 +19,8 @@ function libraryPart(send) {
       h("div.together", {}, name, h("button.primary", { type: "submit" }, "Save")), refused),
     h("div.line", {}, h("button", { type: "button", onclick: () => send({ do: "download" }) }, icon("download"), "Download .bnnlab.zip")),
     h("h2", {}, "Saved"), list,
-    h("div.upload", {}, h("label", { for: "library-file" }, "Open a .bnnlab.zip"), upload, received))
+    h("div.upload", {}, h("label", { for: "library-file" }, "Open a .bnnlab.zip"), upload, received),
+    embedded ? null : h("p.note", {}, h("a", { href: "reproductions", target: "_blank" }, "Published tables, and what was measured of them")))
   const element = menu(button, panel)
 
   async function receive(control) {
