@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from machine import machine
 
-from bnnlab.packed import kernels
+from bnnlab.packed import images, kernels
 from bnnlab.packed.benchmark import one_thread, onednn_linear, samples, timing
 
 ROOT = Path(__file__).parents[1]
@@ -185,18 +185,18 @@ def convolutions(rounds):
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(1, channels, size, size, generator=generator)
         weights = torch.randn(channels, channels, 3, 3, generator=generator)
-        rows = kernels.pack_channels(weights).reshape(channels, -1)
+        rows = images.pack_channels(weights).reshape(channels, -1)
         panels = kernels.pack_panels(rows, 32 * rows.shape[1])
         window = ((3, 3), (1, 1), (1, 1))
-        bits = kernels.pack_channels(x)
+        bits = images.pack_channels(x)
         last = x.to(memory_format=torch.channels_last)
         last_weights = weights.to(memory_format=torch.channels_last)
         calls = {
-            "convolution": lambda b=bits, p=panels, c=channels, w=window: kernels.xnor_convolve(
+            "convolution": lambda b=bits, p=panels, c=channels, w=window: images.xnor_convolve(
                 b, p, c, c, *w
             ),
             "packing, convolution": lambda x=x, p=panels, c=channels, w=window: (
-                kernels.xnor_convolve(kernels.pack_channels(x), p, c, c, *w)
+                images.xnor_convolve(images.pack_channels(x), p, c, c, *w)
             ),
         }
         taken = samples(

@@ -27,8 +27,8 @@ except ImportError:  # no compiler when bnnlab was installed
 
 WORD = 32
 LANES = 16  # outputs side by side in a panel
-_FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
-_UINT32, _UINT8 = np.dtype(np.uint32), np.dtype(np.uint8)
+FLOAT32, INT32 = np.dtype(np.float32), np.dtype(np.int32)
+UINT32, UINT8 = np.dtype(np.uint32), np.dtype(np.uint8)
 _ISAS = {"scalar": 1, "avx2": 2, "avx512": 3, "avx512_carry": 4, "amx": 5, "neon": 6}
 STATUS = {
     1: "an array does not have the length that the sizes ask for",
@@ -96,7 +96,7 @@ def words(k: int) -> int:
     return -(-k // WORD)
 
 
-def _array(what: str, given: Any, dtype: np.dtype, *shape: int | None) -> np.ndarray:
+def as_array(what: str, given: Any, dtype: np.dtype, *shape: int | None) -> np.ndarray:
     """`given` as a numpy array on the same memory, once it is what the kernel expects.
 
     A call of a small layer takes microseconds, so this looks at each thing once.
@@ -120,7 +120,8 @@ def _array(what: str, given: Any, dtype: np.dtype, *shape: int | None) -> np.nda
     return given
 
 
-def _buffer(kind: str, array: np.ndarray) -> tuple[Any, int]:
+def buffer(kind: str, array: np.ndarray) -> tuple[Any, int]:
+    """An array as C takes it: where it begins, and how long it is."""
     return ffi.from_buffer(kind, array), array.size
 
 
@@ -146,11 +147,11 @@ def pack_signs(x: Any, *, isa: str | None = None) -> np.ndarray:
         ValueError: there is a NaN.
     """
     number = isa_number(isa)
-    x = _array("x", x, _FLOAT32, None, None)
+    x = as_array("x", x, FLOAT32, None, None)
     rows, k = x.shape
     bits = np.empty((rows, words(k)), np.uint32)
     check(
-        lib.bnnlab_pack_signs(number, *_buffer("float[]", x), rows, k, *_buffer("uint32_t[]", bits))
+        lib.bnnlab_pack_signs(number, *buffer("float[]", x), rows, k, *buffer("uint32_t[]", bits))
     )
     return bits
 
@@ -158,7 +159,7 @@ def pack_signs(x: Any, *, isa: str | None = None) -> np.ndarray:
 def pack_codes(codes: Any, planes: int, *, isa: str | None = None) -> np.ndarray:
     """Codes below 2**planes, uint8 (rows, k), as bit planes, uint32 (planes, rows, words)."""
     number = isa_number(isa)
-    codes = _array("codes", codes, _UINT8, None, None)
+    codes = as_array("codes", codes, UINT8, None, None)
     if not 1 <= planes <= 8:
         raise ValueError(f"planes is {planes}; it can be 1 to 8")
     if codes.size and int(codes.max()) >> planes:
@@ -167,7 +168,7 @@ def pack_codes(codes: Any, planes: int, *, isa: str | None = None) -> np.ndarray
     bits = np.empty((planes, rows, words(k)), np.uint32)
     check(
         lib.bnnlab_pack_codes(
-            number, *_buffer("uint8_t[]", codes), rows, k, planes, *_buffer("uint32_t[]", bits)
+            number, *buffer("uint8_t[]", codes), rows, k, planes, *buffer("uint32_t[]", bits)
         )
     )
     return bits
@@ -176,31 +177,29 @@ def pack_codes(codes: Any, planes: int, *, isa: str | None = None) -> np.ndarray
 def pack_panels(bits: Any, k: int, *, out: np.ndarray | None = None) -> np.ndarray:
     """Packed rows of k signs, uint32 (n, words), as panels, uint32 (ceil(n / 16), words, 16)."""
     require()
-    bits = _array("bits", bits, _UINT32, None, words(k))
+    bits = as_array("bits", bits, UINT32, None, words(k))
     n = len(bits)
     size = (-(-n // LANES), words(k), LANES)
-    panels = aligned(size, np.uint32) if out is None else _array("out", out, _UINT32, *size)
-    check(
-        lib.bnnlab_pack_panels(*_buffer("uint32_t[]", bits), n, k, *_buffer("uint32_t[]", panels))
-    )
+    panels = aligned(size, np.uint32) if out is None else as_array("out", out, UINT32, *size)
+    check(lib.bnnlab_pack_panels(*buffer("uint32_t[]", bits), n, k, *buffer("uint32_t[]", panels)))
     return panels
 
 
 def xnor_matmul(a: Any, panels: Any, n: int, k: int, *, isa: str | None = None) -> np.ndarray:
     """Signs times signs: a uint32 (m, words), panels of n rows of k signs -> int32 (m, n)."""
     number = isa_number(isa)
-    a = _array("a", a, _UINT32, None, words(k))
-    panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
+    a = as_array("a", a, UINT32, None, words(k))
+    panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((len(a), n), np.int32)
     check(
         lib.bnnlab_xnor_matmul(
             number,
-            *_buffer("uint32_t[]", a),
-            *_buffer("uint32_t[]", panels),
+            *buffer("uint32_t[]", a),
+            *buffer("uint32_t[]", panels),
             len(a),
             n,
             k,
-            *_buffer("int32_t[]", out),
+            *buffer("int32_t[]", out),
         )
     )
     return out
@@ -217,22 +216,22 @@ def planes_matmul(a: Any, panels: Any, ones: Any, k: int, *, isa: str | None = N
         isa: the instruction set to use.
     """
     number = isa_number(isa)
-    a = _array("a", a, _UINT32, None, None, words(k))
-    ones = _array("ones", ones, _INT32, None)
+    a = as_array("a", a, UINT32, None, None, words(k))
+    ones = as_array("ones", ones, INT32, None)
     planes, m, n = len(a), a.shape[1], len(ones)
-    panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
+    panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((m, n), np.int32)
     check(
         lib.bnnlab_planes_matmul(
             number,
-            *_buffer("uint32_t[]", a),
+            *buffer("uint32_t[]", a),
             planes,
-            *_buffer("uint32_t[]", panels),
-            *_buffer("int32_t[]", ones),
+            *buffer("uint32_t[]", panels),
+            *buffer("int32_t[]", ones),
             m,
             n,
             k,
-            *_buffer("int32_t[]", out),
+            *buffer("int32_t[]", out),
         )
     )
     return out
@@ -241,19 +240,19 @@ def planes_matmul(a: Any, panels: Any, ones: Any, k: int, *, isa: str | None = N
 def bytes_matmul(codes: Any, panels: Any, n: int, *, isa: str | None = None) -> np.ndarray:
     """Bytes times signs: codes uint8 (m, k), panels of n rows of k signs -> int32 (m, n), exact."""
     number = isa_number(isa)
-    codes = _array("codes", codes, _UINT8, None, None)
+    codes = as_array("codes", codes, UINT8, None, None)
     m, k = codes.shape
-    panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
+    panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((m, n), np.int32)
     check(
         lib.bnnlab_bytes_matmul(
             number,
-            *_buffer("uint8_t[]", codes),
-            *_buffer("uint32_t[]", panels),
+            *buffer("uint8_t[]", codes),
+            *buffer("uint32_t[]", panels),
             m,
             n,
             k,
-            *_buffer("int32_t[]", out),
+            *buffer("int32_t[]", out),
         )
     )
     return out
@@ -271,19 +270,19 @@ def sign_matmul(x: Any, panels: Any, n: int, *, isa: str | None = None) -> np.nd
         ValueError: there is a NaN in x.
     """
     number = isa_number(isa)
-    x = _array("x", x, _FLOAT32, None, None)
+    x = as_array("x", x, FLOAT32, None, None)
     m, k = x.shape
-    panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
+    panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
     out = np.empty((m, n), np.float32)
     check(
         lib.bnnlab_sign_matmul(
             number,
-            *_buffer("float[]", x),
-            *_buffer("uint32_t[]", panels),
+            *buffer("float[]", x),
+            *buffer("uint32_t[]", panels),
             m,
             n,
             k,
-            *_buffer("float[]", out),
+            *buffer("float[]", out),
         )
     )
     return out
@@ -302,11 +301,11 @@ def threshold(values: Any, thresholds: Any, flip: Any, *, isa: str | None = None
         ValueError: there is a NaN among the values.
     """
     number = isa_number(isa)
-    real = getattr(values, "dtype", None) != _INT32
-    values = _array("values", values, _FLOAT32 if real else _INT32, None, None)
+    real = getattr(values, "dtype", None) != INT32
+    values = as_array("values", values, FLOAT32 if real else INT32, None, None)
     m, n = values.shape
-    thresholds = _array("thresholds", thresholds, _INT32, None, n)
-    flip = _array("flip", flip, _UINT32, words(n))
+    thresholds = as_array("thresholds", thresholds, INT32, None, n)
+    flip = as_array("flip", flip, UINT32, words(n))
     levels = len(thresholds)
     if not 1 <= levels <= 255:
         raise ValueError(f"there are {levels} thresholds for each column; there can be 1 to 255")
@@ -314,14 +313,14 @@ def threshold(values: Any, thresholds: Any, flip: Any, *, isa: str | None = None
     check(
         lib.bnnlab_threshold(
             number,
-            *_buffer("float[]" if real else "int32_t[]", values),
+            *buffer("float[]" if real else "int32_t[]", values),
             real,
             m,
             n,
-            *_buffer("int32_t[]", thresholds),
+            *buffer("int32_t[]", thresholds),
             levels,
-            *_buffer("uint32_t[]", flip),
-            *_buffer("uint32_t[]", bits),
+            *buffer("uint32_t[]", flip),
+            *buffer("uint32_t[]", bits),
         )
     )
     return bits
@@ -329,15 +328,15 @@ def threshold(values: Any, thresholds: Any, flip: Any, *, isa: str | None = None
 
 def _product(a: Any, panels: Any, ones: Any, n: int, k: int) -> tuple[list[Any], int]:
     """What a fused product is given, in C's order up to k, and the rows."""
-    a = _array("a", a, _UINT32, None, None, words(k))
-    panels = _array("panels", panels, _UINT32, -(-n // LANES), words(k), LANES)
+    a = as_array("a", a, UINT32, None, None, words(k))
+    panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
     if ones is None and len(a) != 1:
         raise ValueError(f"a has {len(a)} planes; codes of more than one need `ones`")
     counts = (ffi.NULL, 0)
     if ones is not None:
-        counts = _buffer("int32_t[]", _array("ones", ones, _INT32, n))
+        counts = buffer("int32_t[]", as_array("ones", ones, INT32, n))
     m = a.shape[1]
-    given = [*_buffer("uint32_t[]", a), len(a), *_buffer("uint32_t[]", panels), *counts, m, n, k]
+    given = [*buffer("uint32_t[]", a), len(a), *buffer("uint32_t[]", panels), *counts, m, n, k]
     return given, m
 
 
@@ -366,21 +365,21 @@ def product_threshold(
         uint32 (planes of levels, m, words(n)).
     """
     number = isa_number(isa)
-    thresholds = _array("thresholds", thresholds, _INT32, None, None)
+    thresholds = as_array("thresholds", thresholds, INT32, None, None)
     levels, n = thresholds.shape
     if not 1 <= levels <= 255:
         raise ValueError(f"there are {levels} thresholds for each column; there can be 1 to 255")
-    flip = _array("flip", flip, _UINT32, words(n))
+    flip = as_array("flip", flip, UINT32, words(n))
     given, m = _product(a, panels, ones, n, k)
     bits = np.empty((levels.bit_length(), m, words(n)), np.uint32)
     check(
         lib.bnnlab_product_threshold(
             number,
             *given,
-            *_buffer("int32_t[]", thresholds),
+            *buffer("int32_t[]", thresholds),
             levels,
-            *_buffer("uint32_t[]", flip),
-            *_buffer("uint32_t[]", bits),
+            *buffer("uint32_t[]", flip),
+            *buffer("uint32_t[]", bits),
         )
     )
     return bits
@@ -394,131 +393,18 @@ def product_affine(
     The other arguments are those of `product_threshold`.
     """
     number = isa_number(isa)
-    scale = _array("scale", scale, _FLOAT32, None)
+    scale = as_array("scale", scale, FLOAT32, None)
     n = len(scale)
-    shift = _array("shift", shift, _FLOAT32, n)
+    shift = as_array("shift", shift, FLOAT32, n)
     given, m = _product(a, panels, ones, n, k)
     out = np.empty((m, n), np.float32)
     check(
         lib.bnnlab_product_affine(
             number,
             *given,
-            *_buffer("float[]", scale),
-            *_buffer("float[]", shift),
-            *_buffer("float[]", out),
-        )
-    )
-    return out
-
-
-def pack_channels(x: Any, *, isa: str | None = None) -> np.ndarray:
-    """Signs of images, float32 (samples, channels, height, width), with the channels innermost.
-
-    Returns:
-        uint32 (samples, height, width, words(channels)); sign(-0.0) is +1.
-
-    Raises:
-        ValueError: there is a NaN.
-    """
-    number = isa_number(isa)
-    x = _array("x", x, _FLOAT32, None, None, None, None)
-    samples, channels, height, width = x.shape
-    bits = np.empty((samples, height, width, words(channels)), np.uint32)
-    check(
-        lib.bnnlab_pack_channels(
-            number,
-            *_buffer("float[]", x),
-            samples,
-            channels,
-            height * width,
-            *_buffer("uint32_t[]", bits),
-        )
-    )
-    return bits
-
-
-def xnor_convolve(
-    image: Any,
-    panels: Any,
-    n: int,
-    channels: int,
-    kernel: tuple[int, int],
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    *,
-    isa: str | None = None,
-) -> np.ndarray:
-    """Convolve signs with signs, exactly; zeros surround the image.
-
-    Args:
-        image: uint32 (samples, height, width, words(channels)).
-        panels: panels of n rows of taps * words(channels) * 32 signs, in the order tap row, tap
-            column, channel, where each tap begins with a word.
-        n: outputs.
-        channels: channels of the image.
-        kernel: taps down and across.
-        stride: pixels from one window to the next, down and across.
-        padding: zeros on each side, above and below, left and right.
-        isa: the instruction set to use.
-
-    Returns:
-        int32 (samples, down, across, n).
-
-    Raises:
-        ValueError: the window stands nowhere on the image.
-    """
-    number = isa_number(isa)
-    image = _array("image", image, _UINT32, None, None, None, words(channels))
-    samples, height, width, deep = image.shape
-    shape = (-(-n // LANES), kernel[0] * kernel[1] * deep, LANES)
-    panels = _array("panels", panels, _UINT32, *shape)
-    places = [
-        lib.bnnlab_places(*sizes)
-        for sizes in zip((height, width), kernel, stride, padding, strict=True)
-    ]
-    out = np.empty((samples, *places, n), np.int32)
-    check(
-        lib.bnnlab_xnor_convolve(
-            number,
-            *_buffer("uint32_t[]", image),
-            samples,
-            height,
-            width,
-            channels,
-            ffi.new("struct bnnlab_window *", (*kernel, *stride, *padding)),
-            *_buffer("uint32_t[]", panels),
-            n,
-            *_buffer("int32_t[]", out),
-        )
-    )
-    return out
-
-
-def max_pool(bits: Any, size: tuple[int, int]) -> np.ndarray:
-    """The largest of size[0] x size[1] neighbouring signs.
-
-    Args:
-        bits: uint32 (samples, height, width, words). What does not fill a window is dropped.
-        size: pixels down and across.
-
-    Returns:
-        uint32 (samples, height // size[0], width // size[1], words).
-    """
-    require()
-    bits = _array("bits", bits, _UINT32, None, None, None, None)
-    samples, height, width, deep = bits.shape
-    if min(size) < 1:
-        raise ValueError(f"size is {size}; both numbers must be positive")
-    out = np.empty((samples, height // size[0], width // size[1], deep), np.uint32)
-    check(
-        lib.bnnlab_max_pool(
-            *_buffer("uint32_t[]", bits),
-            samples,
-            height,
-            width,
-            deep,
-            *size,
-            *_buffer("uint32_t[]", out),
+            *buffer("float[]", scale),
+            *buffer("float[]", shift),
+            *buffer("float[]", out),
         )
     )
     return out

@@ -148,6 +148,25 @@ int bnnlab_xnor_convolve(int isa, const uint32_t *image, size_t image_length, si
                          const uint32_t *panels, size_t panels_length, size_t n,
                          int32_t *out, size_t out_length);
 
+/* The same for codes of several planes, and in groups: image [planes, samples, groups, height, width,
+ * words(channels)] with the channels of one group, panels [groups] and ones [groups, n] of weights that
+ * see these alone, out [samples, groups, down, across, n]. With `ones` (each output's number of +1) the
+ * sums are those of codes, as in bnnlab_planes_matmul, and there is no padding: see bnnlab_pad. Without
+ * (NULL, length 0, planes 1) they are those of signs. taps * channels (2**planes - 1) < 2**31. */
+int bnnlab_convolve(int isa, const uint32_t *image, size_t image_length, size_t planes,
+                    size_t samples, size_t groups, size_t height, size_t width, size_t channels,
+                    const struct bnnlab_window *window,
+                    const uint32_t *panels, size_t panels_length,
+                    const int32_t *ones, size_t ones_length, size_t n,
+                    int32_t *out, size_t out_length);
+
+/* bits [images, height, width, words(channels)] -> out [images, height + 2 down, width + 2 across,
+ * words]: with `value`, 0 or 1, in all channels around. So signs have -1 or +1 as their border, and
+ * codes, plane by plane, any code; code 0 adds nothing to a sum. */
+int bnnlab_pad(const uint32_t *bits, size_t bits_length, size_t images, size_t height, size_t width,
+               size_t channels, size_t down, size_t across, int value,
+               uint32_t *out, size_t out_length);
+
 /* bits [samples, height, width, words] -> out [samples, height / down, width / across, words]: the
  * largest sign of every down x across pixels. What is left at the right and below is dropped. */
 int bnnlab_max_pool(const uint32_t *bits, size_t bits_length, size_t samples, size_t height,

@@ -5,12 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bnnlab.packed import kernels
+from bnnlab.packed import images, kernels
 
 
 def packed_weights(weights):
     """float (n, channels, height, width) -> panels."""
-    taps = kernels.pack_channels(weights)
+    taps = images.pack_channels(weights)
     rows = taps.reshape(len(taps), -1)
     return kernels.pack_panels(rows, 32 * rows.shape[1])
 
@@ -30,12 +30,56 @@ def test_convolution_is_exactly_conv2d_with_zeros_around(isa):
         least = [max(1, k - 2 * p) for k, p in zip(kernel, padding, strict=True)]
         size = [int(rng.integers(low, 13)) for low in least]
         x, w = signs(generator, samples, channels, *size), signs(generator, n, channels, *kernel)
-        got = kernels.xnor_convolve(
-            kernels.pack_channels(x, isa=isa), packed_weights(w), n, channels, kernel, stride,
+        got = images.xnor_convolve(
+            images.pack_channels(x, isa=isa), packed_weights(w), n, channels, kernel, stride,
             padding, isa=isa,
         )  # fmt: skip
         expected = F.conv2d(x, w, None, stride, padding).permute(0, 2, 3, 1)
         assert np.array_equal(got, expected.numpy().astype(np.int32)), (size, kernel, stride)
+
+
+def test_codes_and_groups_are_exactly_conv2d(isa):
+    """Codes of several planes, channels in groups, any code around the image."""
+    generator, rng = torch.Generator().manual_seed(3), np.random.default_rng(3)
+    for _ in range(40):
+        samples, n, groups = (int(v) for v in rng.integers(1, (3, 20, 4)))
+        channels, planes = int(rng.choice([1, 5, 32, 40])), int(rng.integers(1, 9))
+        around, padding = int(rng.integers(0, 2**planes)), tuple(rng.integers(0, 3, 2).tolist())
+        kernel, stride = (tuple(rng.integers(1, 4, 2).tolist()) for _ in range(2))
+        size = rng.integers(3, 8, 2).tolist()
+        codes = torch.randint(
+            0, 2**planes, (samples, groups * channels, *size), generator=generator
+        )
+        w = signs(generator, groups * n, channels, *kernel)
+        one_by_one = codes.reshape(samples * groups, channels, *size)
+        image = np.stack(
+            [
+                images.pad(
+                    images.pack_channels((one_by_one >> p & 1).float() * 2 - 1, isa=isa),
+                    channels, padding, around >> p & 1,
+                )
+                for p in range(planes)
+            ]
+        )  # fmt: skip
+        image = image.reshape(planes, samples, groups, *image.shape[2:])
+        panels = np.stack([packed_weights(of) for of in w.chunk(groups)])
+        ones = (w > 0).flatten(1).sum(1).to(torch.int32).reshape(groups, n)
+        got = images.convolve(image, panels, n, channels, kernel, stride, ones=ones, isa=isa)
+        wide = F.pad(codes.double(), (padding[1],) * 2 + (padding[0],) * 2, value=around)
+        expected = F.conv2d(wide, w.double(), None, stride, groups=groups)
+        expected = expected.reshape(samples, groups, n, *expected.shape[2:]).permute(0, 1, 3, 4, 2)
+        assert np.array_equal(got, expected.numpy().astype(np.int32)), (planes, groups, kernel)
+
+
+@pytest.mark.parametrize(("value", "sign"), [(0, -1.0), (1, 1.0)])
+def test_signs_can_be_padded_with_either(value, sign):
+    generator = torch.Generator().manual_seed(4)
+    for channels in (3, 32, 33):
+        x, w = signs(generator, 2, channels, 4, 5), signs(generator, 7, channels, 3, 3)
+        image = images.pad(images.pack_channels(x), channels, (1, 2), value)
+        got = images.xnor_convolve(image, packed_weights(w), 7, channels, (3, 3))
+        expected = F.conv2d(F.pad(x, (2, 2, 1, 1), value=sign), w).permute(0, 2, 3, 1)
+        assert np.array_equal(got, expected.numpy().astype(np.int32))
 
 
 def test_images_are_packed_channels_innermost(isa):
@@ -46,30 +90,39 @@ def test_images_are_packed_channels_innermost(isa):
             x = rng.choice(odd, (2, channels, height, width))
             rows = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).reshape(-1, channels)
             expected = kernels.pack_signs(rows, isa="scalar").reshape(2, height, width, -1)
-            assert np.array_equal(kernels.pack_channels(x, isa=isa), expected)
+            assert np.array_equal(images.pack_channels(x, isa=isa), expected)
             x[1, channels - 1, height - 1, width - 1] = np.nan
             with pytest.raises(ValueError, match="NaN"):
-                kernels.pack_channels(x, isa=isa)
+                images.pack_channels(x, isa=isa)
 
 
 def test_pooling_is_the_largest_sign():
     generator = torch.Generator().manual_seed(2)
     for size in [(1, 1), (2, 2), (3, 2), (2, 4)]:
         x = signs(generator, 3, 40, 7, 9)
-        got = kernels.max_pool(kernels.pack_channels(x), size)
-        assert np.array_equal(got, kernels.pack_channels(F.max_pool2d(x, size)))
+        got = images.max_pool(images.pack_channels(x), size)
+        assert np.array_equal(got, images.pack_channels(F.max_pool2d(x, size)))
 
 
 def test_windows_and_sizes_are_refused():
     image, panels = np.zeros((1, 3, 3, 1), np.uint32), np.zeros((1, 16, 16), np.uint32)
     with pytest.raises(ValueError, match="stands nowhere"):
-        kernels.xnor_convolve(image, panels, 16, 32, (4, 4))
+        images.xnor_convolve(image, panels, 16, 32, (4, 4))
     with pytest.raises(ValueError, match="stands nowhere"):
-        kernels.xnor_convolve(image, panels, 16, 32, (4, 4), (0, 1), (1, 1))
+        images.xnor_convolve(image, panels, 16, 32, (4, 4), (0, 1), (1, 1))
     with pytest.raises(ValueError, match="panels has shape"):
-        kernels.xnor_convolve(image, panels, 16, 32, (3, 3))
+        images.xnor_convolve(image, panels, 16, 32, (3, 3))
     with pytest.raises(ValueError, match="both numbers must be positive"):
-        kernels.max_pool(image, (0, 1))
+        images.max_pool(image, (0, 1))
+    with pytest.raises(ValueError, match="codes of more than one need `ones`"):
+        images.convolve(np.zeros((2, 1, 1, 3, 3, 1), np.uint32), panels[None], 16, 32, (1, 1))
+    with pytest.raises(ValueError, match="codes have none"):
+        images.convolve(
+            image[None, :, None], panels[None], 16, 32, (1, 1), padding=(1, 1),
+            ones=np.zeros((1, 16), np.int32),
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="both numbers must be 0 or more"):
+        images.pad(image, 32, (-1, 0), 1)
     lib, ffi = kernels.lib, kernels.ffi
     bits, ints, null = ffi.new("uint32_t[64]"), ffi.new("int32_t[64]"), ffi.NULL
     bad_length, too_large, bad_window = 1, 2, 5
@@ -92,3 +145,6 @@ def test_windows_and_sizes_are_refused():
     assert lib.bnnlab_pack_channels(0, null, 0, 2**32, 2**32, 2, null, 0) == too_large
     assert lib.bnnlab_max_pool(null, 0, huge, 1, 1, 0, 1, 1, null, 0) == 0
     assert lib.bnnlab_max_pool(bits, 64, 2**33, 2**33, 1, 1, 1, 1, bits, 64) == too_large
+    assert lib.bnnlab_pad(bits, 64, 1, 8, 8, 32, 2**63, 0, 1, bits, 64) == too_large
+    assert lib.bnnlab_pad(bits, 63, 1, 8, 8, 32, 0, 0, 1, bits, 64) == bad_length
+    assert lib.bnnlab_pad(null, 0, huge, 0, 0, 32, 0, 0, 1, null, 0) == 0

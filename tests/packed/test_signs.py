@@ -9,7 +9,7 @@ import torch
 
 import bnnlab
 from bnnlab import schemes
-from bnnlab.packed import kernels
+from bnnlab.packed import images, kernels
 from bnnlab.packed.packing import keys
 
 ODD = np.array(
@@ -53,7 +53,7 @@ def test_rows_are_packed_as_torch_has_them(isa, k):
 @pytest.mark.parametrize("channels", LENGTHS)
 def test_channels_are_packed_as_torch_has_them(isa, channels):
     x = odd(2, channels, 3, 5)
-    bits = kernels.pack_channels(x, isa=isa)
+    bits = images.pack_channels(x, isa=isa)
     assert np.array_equal(unpacked(bits, channels), by_torch(x).transpose(0, 2, 3, 1))
 
 
@@ -81,7 +81,7 @@ def test_nan_is_refused_wherever_it_stands(isa, k):
             x[1, place] = nan
             for call in (
                 lambda x=x: kernels.pack_signs(x, isa=isa),
-                lambda x=x: kernels.pack_channels(x.reshape(3, k, 1, 1), isa=isa),
+                lambda x=x: images.pack_channels(x.reshape(3, k, 1, 1), isa=isa),
                 lambda x=x: kernels.threshold(x, at, flip, isa=isa),
                 lambda x=x: kernels.sign_matmul(x, panels, 16, isa=isa),
             ):

@@ -1,0 +1,220 @@
+"""Kernels of images: packing channels, direct convolution, padding and pooling of bits.
+
+Images are packed with the channels of a pixel together, uint32 (samples, height, width,
+words(channels)); see `bnnlab.packed.kernels` for the rest.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from bnnlab.packed.kernels import (
+    FLOAT32,
+    INT32,
+    LANES,
+    UINT32,
+    as_array,
+    buffer,
+    check,
+    ffi,
+    isa_number,
+    lib,
+    require,
+    words,
+)
+
+
+def pack_channels(x: Any, *, isa: str | None = None) -> np.ndarray:
+    """Signs of images, float32 (samples, channels, height, width), with the channels innermost.
+
+    Returns:
+        uint32 (samples, height, width, words(channels)); sign(-0.0) is +1.
+
+    Raises:
+        ValueError: there is a NaN.
+    """
+    number = isa_number(isa)
+    x = as_array("x", x, FLOAT32, None, None, None, None)
+    samples, channels, height, width = x.shape
+    bits = np.empty((samples, height, width, words(channels)), np.uint32)
+    check(
+        lib.bnnlab_pack_channels(
+            number,
+            *buffer("float[]", x),
+            samples,
+            channels,
+            height * width,
+            *buffer("uint32_t[]", bits),
+        )
+    )
+    return bits
+
+
+def xnor_convolve(
+    image: Any,
+    panels: Any,
+    n: int,
+    channels: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    *,
+    isa: str | None = None,
+) -> np.ndarray:
+    """Convolve signs with signs, exactly; zeros surround the image.
+
+    Args:
+        image: uint32 (samples, height, width, words(channels)).
+        panels: panels of n rows of taps * words(channels) * 32 signs, in the order tap row, tap
+            column, channel, where each tap begins with a word.
+        n: outputs.
+        channels: channels of the image.
+        kernel: taps down and across.
+        stride: pixels from one window to the next, down and across.
+        padding: zeros on each side, above and below, left and right.
+        isa: the instruction set to use.
+
+    Returns:
+        int32 (samples, down, across, n).
+
+    Raises:
+        ValueError: the window stands nowhere on the image.
+    """
+    image = as_array("image", image, UINT32, None, None, None, words(channels))
+    deep = words(channels)
+    panels = as_array("panels", panels, UINT32, -(-n // LANES), kernel[0] * kernel[1] * deep, LANES)
+    out = convolve(
+        image[None, :, None], panels[None], n, channels, kernel, stride, padding, isa=isa
+    )
+    return out[:, 0]
+
+
+def convolve(
+    image: Any,
+    panels: Any,
+    n: int,
+    channels: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    ones: Any = None,
+    *,
+    isa: str | None = None,
+) -> np.ndarray:
+    """Convolve signs, or codes of several planes, with signs, in groups of channels, exactly.
+
+    Args:
+        image: uint32 (planes, samples, groups, height, width, words(channels)).
+        panels: uint32 (groups, ...): of each group panels as in `xnor_convolve`.
+        n: outputs of a group.
+        channels: channels of a group.
+        kernel: taps down and across.
+        stride: pixels from one window to the next, down and across.
+        padding: zeros on each side; for codes none, see `pad`.
+        ones: for codes, int32 (groups, n), how many +1 each output has; without it, signs.
+        isa: the instruction set to use.
+
+    Returns:
+        int32 (samples, groups, down, across, n).
+
+    Raises:
+        ValueError: the window stands nowhere on the image, or codes have a padding.
+    """
+    number = isa_number(isa)
+    image = as_array("image", image, UINT32, *(None,) * 5, words(channels))
+    planes, samples, groups, height, width, deep = image.shape
+    if ones is None and planes != 1:
+        raise ValueError(f"image has {planes} planes; codes of more than one need `ones`")
+    if ones is not None and any(padding):
+        raise ValueError(f"padding is {padding}; codes have none, but can be padded before")
+    shape = (groups, -(-n // LANES), kernel[0] * kernel[1] * deep, LANES)
+    panels = as_array("panels", panels, UINT32, *shape)
+    counts = (ffi.NULL, 0)
+    if ones is not None:
+        counts = buffer("int32_t[]", as_array("ones", ones, INT32, groups, n))
+    places = [
+        lib.bnnlab_places(*sizes)
+        for sizes in zip((height, width), kernel, stride, padding, strict=True)
+    ]
+    out = np.empty((samples, groups, *places, n), np.int32)
+    check(
+        lib.bnnlab_convolve(
+            number,
+            *buffer("uint32_t[]", image),
+            planes,
+            samples,
+            groups,
+            height,
+            width,
+            channels,
+            ffi.new("struct bnnlab_window *", (*kernel, *stride, *padding)),
+            *buffer("uint32_t[]", panels),
+            *counts,
+            n,
+            *buffer("int32_t[]", out),
+        )
+    )
+    return out
+
+
+def pad(bits: Any, channels: int, padding: tuple[int, int], value: int) -> np.ndarray:
+    """Surround packed images with one bit in all channels: -1 (0) or +1 (1), or a plane of a code.
+
+    Args:
+        bits: uint32 (images, height, width, words(channels)).
+        channels: channels of the images.
+        padding: pixels above and below, left and right.
+        value: 0 or 1.
+
+    Returns:
+        uint32 (images, height + 2 padding[0], width + 2 padding[1], words).
+    """
+    require()
+    bits = as_array("bits", bits, UINT32, None, None, None, words(channels))
+    images, height, width, deep = bits.shape
+    if min(padding) < 0:
+        raise ValueError(f"padding is {padding}; both numbers must be 0 or more")
+    out = np.empty((images, height + 2 * padding[0], width + 2 * padding[1], deep), np.uint32)
+    check(
+        lib.bnnlab_pad(
+            *buffer("uint32_t[]", bits),
+            images,
+            height,
+            width,
+            channels,
+            *padding,
+            value,
+            *buffer("uint32_t[]", out),
+        )
+    )
+    return out
+
+
+def max_pool(bits: Any, size: tuple[int, int]) -> np.ndarray:
+    """The largest of size[0] x size[1] neighbouring signs.
+
+    Args:
+        bits: uint32 (samples, height, width, words). What does not fill a window is dropped.
+        size: pixels down and across.
+
+    Returns:
+        uint32 (samples, height // size[0], width // size[1], words).
+    """
+    require()
+    bits = as_array("bits", bits, UINT32, None, None, None, None)
+    samples, height, width, deep = bits.shape
+    if min(size) < 1:
+        raise ValueError(f"size is {size}; both numbers must be positive")
+    out = np.empty((samples, height // size[0], width // size[1], deep), np.uint32)
+    check(
+        lib.bnnlab_max_pool(
+            *buffer("uint32_t[]", bits),
+            samples,
+            height,
+            width,
+            deep,
+            *size,
+            *buffer("uint32_t[]", out),
+        )
+    )
+    return out
