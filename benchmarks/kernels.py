@@ -53,7 +53,7 @@ LAYERS = [(64, 56), (128, 28), (256, 14), (512, 7), (128, 32), (256, 16), (512, 
 FLOOR = 0.85
 STEPS = 20_000  # of a loop at the limit
 LIMITS = {"avx2": ("avx2", 6 * 256), "avx512": ("avx512", 12 * 512),
-          "avx512_carry": ("avx512", 12 * 512)}  # fmt: skip
+          "avx512_carry": ("avx512", 12 * 512), "amx": ("avx512", 12 * 512)}  # fmt: skip
 
 
 def build_limits(folder: str) -> ctypes.CDLL:

@@ -10,6 +10,7 @@ STEPS = 1_000_000
 BATCH_SIZE = 4096
 PARAMETERS = 50_000_000  # of one network
 RUNS = 128  # lanes times seeds of one comparison
+STUDY_RUNS = 10_000  # runs of a study
 PROCESSES = 64  # trainers of one comparison
 POINTS = 1000  # of a 2-D task, kept to be drawn
 ARCHIVE_BYTES = 4 * 2**30  # of an unpacked NAME.bnnlab.zip

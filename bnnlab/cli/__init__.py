@@ -12,7 +12,7 @@ import click
 import bnnlab
 
 _ORDER = ("serve", "compare", "show", "figures", "report", "bench", "pack", "predict", "archive",
-          "reproduce", "schemes", "tasks")  # fmt: skip
+          "reproduce", "study", "schemes", "tasks")  # fmt: skip
 
 
 class _Commands(click.Group):

@@ -26,7 +26,7 @@ from bnnlab.packed.model import PackedModel
 from bnnlab.packed.stages import Thresholds
 from bnnlab.schemes.base import Scheme
 
-SAMPLE_SECONDS = 3e-4  # each timing repeats its call for at least so long
+SAMPLE_SECONDS = 2e-3  # each timing repeats its call for at least so long: its data comes to rest
 Timing = dict[str, float]
 
 

@@ -1,4 +1,4 @@
-"""Reproducing published tables: recipes as data, and the report that sets ours beside them."""
+"""Published tables as recipes, with reports that set ours beside them; and studies, grids of runs."""
 
 from bnnlab.study.recipe import Part, Recipe, load, names
 from bnnlab.study.report import report, write

@@ -215,7 +215,8 @@ def _rule(recipe: Recipe, short: bool) -> str:
         return (
             "This is the recipe's short version, too short for the published figures to be "
             "reached. Ours are *as expected* when their mean lies in the band that stands in the "
-            f"recipe, measured with {recipe.short.seeds} seeds."
+            f"recipe, measured with {recipe.short.seeds} "
+            f"{'seed' if recipe.short.seeds == 1 else 'seeds'}."
         )
     return (
         f"Ours *agree* when their mean lies within {recipe.tolerance:g} of the published one, or "

@@ -102,6 +102,7 @@ class Conductor:
     Args:
         folder: made by Comparison.create.
         processes: how many trainers; by default as many as there are cores, but no more than runs.
+        run_ids: the runs to train; all of them by default.
 
     Raises ValueError for a number of processes that limits.PROCESSES does not allow.
 
@@ -109,14 +110,19 @@ class Conductor:
     `stop`: trainers write checkpoints and leave.
     """
 
-    def __init__(self, folder: str | os.PathLike, processes: int | None = None):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        processes: int | None = None,
+        run_ids: list[str] | None = None,
+    ):
         self.folder = Path(folder)
         if processes is not None:
             limits.check_processes(processes)
         log = Log(self.folder)
         self._threads: int = log.comparison["threads"]
         self._lr: float = log.changes.latest_lr(log.comparison["lr"])
-        self._ids = [run.id for run in log.runs]
+        self._ids = run_ids or [run.id for run in log.runs]
         self.steps = log.steps
         count = min(processes or os.cpu_count() or 1, len(self._ids))
         self._shares = [self._ids[index::count] for index in range(count)]

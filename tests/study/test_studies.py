@@ -1,0 +1,147 @@
+"""Studies: grids are checked and expanded, run through Dask, survive it, and are tabulated."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from click.testing import CliRunner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import bnnlab
+from bnnlab.cli import main
+from bnnlab.study import cluster, grid, tables
+
+SMALL = {
+    "task": "moons", "network": {"name": "mlp", "width": 8}, "schemes": ["bwn", "lab"],
+    "steps": 40, "batch_size": 32, "seeds": 2,
+    "grid": {"network.batch_norm": ["on", "off"]},
+}  # fmt: skip
+
+
+def test_a_grid_is_every_combination():
+    data = {**SMALL, "title": "T", "grid": {
+        "network.width": [4, 8], "scheme.lab.granularity": ["layer", "channel"],
+        "task.noise": [0.1], "lr": [0.01, 0.02],
+    }}  # fmt: skip
+    study = grid.study(data)
+    assert len(study.comparisons) == 8 and study.runs == 32
+    made = study.comparisons["width=8, granularity=channel, noise=0.1, lr=0.02"]
+    assert made.network["width"] == 8 and made.task["noise"] == 0.1 and made.lr == 0.02
+    assert [s.get("granularity") for s in made.schemes if s["name"] == "lab"] == ["channel"]
+    assert list(grid.study({**SMALL, "grid": {}}).comparisons) == ["all"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": "moons"}, "a study has no tasks; it takes title, task, network"),
+        ({"grid": 3}, "grid lists the values of each key"),
+        ({"grid": {"lr": 0.1}}, "grid lists the values of each key"),
+        ({"grid": {"lr": []}}, "grid lists the values of each key"),
+        ({"grid": {"speed": [1]}}, "speed in the grid is no setting"),
+        ({"grid": {"network.size": [1]}}, "size=1: .*size"),
+        ({"grid": {"lr": [-1]}}, "lr=-1: .*lr"),
+        ({"grid": {"scheme.bnn.variant": ["x"]}}, "schemes does not list bnn"),
+        ({"schemes": ["nothing"]}, "nothing"),
+        ({"seeds": 60, "grid": {"lr": [i / 1000 for i in range(1, 100)]}}, "more than 10000 runs"),
+    ],
+)
+def test_what_is_wrong_with_a_study_is_said(changes, message):
+    with pytest.raises(ValueError, match=message):
+        grid.study({**SMALL, **changes})
+
+
+def test_what_is_no_study_is_refused(tmp_path):
+    path = tmp_path / "s.yaml"
+    for text, message in (("a: [", "not YAML"), ("- 1", "a study is a mapping"),
+                          ("!!python/object/apply:os.system ['true']", "not YAML")):  # fmt: skip
+        path.write_text(text)
+        refused = CliRunner().invoke(main, ["study", str(path)])
+        assert refused.exit_code == 2 and message in refused.output
+    path.write_text(yaml.safe_dump(SMALL))
+    refused = CliRunner().invoke(main, ["study", str(path), "--table", "x.doc"])
+    assert refused.exit_code == 2 and "give .csv, .parquet, .md, .tex" in refused.output
+    listed = CliRunner().invoke(main, ["study", str(path), "--dry-run"])
+    assert "batch_norm=off: 4 runs of 40 steps" in listed.output and not (tmp_path / "s").exists()
+
+
+def command(path, out, *more):
+    return [sys.executable, "-m", "bnnlab", "study", str(path), "--out", str(out),
+            "--workers", "2", *more]  # fmt: skip
+
+
+def test_a_study_is_trained_tabulated_and_not_done_twice(tmp_path):
+    path, out = tmp_path / "s.yaml", tmp_path / "out"
+    failing = {"optimizer": "sgd", "grid": {"lr": [0.01, 10.0]}}
+    path.write_text(yaml.safe_dump({**SMALL, "schemes": ["full_precision", "bwn"], **failing}))
+    wanted = [f"--table={tmp_path / f't{kind}'}" for kind in tables.KINDS]
+    done = subprocess.run(
+        command(path, out, *wanted, "--tensorboard", str(tmp_path / "tb")),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    study = grid.load(path)
+    logs = {name: bnnlab.open(out / f"{name}.bnnlab") for name in study.comparisons}
+    bad = [
+        f"{name}/{run.id}" for name, log in logs.items() for run in log.runs
+        if run.end["state"] != "done"
+    ]  # fmt: skip
+    assert 0 < len(bad) < study.runs, "some of them diverge with such a step size"
+    assert done.returncode == 1, done.stderr
+    assert all(f"failed: {name}: diverged at step" in done.stderr for name in bad)
+    found = pd.read_csv(tmp_path / "t.csv")
+    assert found.equals(pd.read_parquet(tmp_path / "t.parquet"))
+    assert found.runs.sum() == study.runs - len(bad)
+    log = logs["lr=0.01"]
+    row = found[(found.comparison == "lr=0.01") & (found.lane == "bwn")].iloc[0]
+    ends = pd.Series([run.end["test_accuracy"] for run in log.runs if run.lane == "bwn"])
+    assert row.test_accuracy == ends.mean() and row.test_accuracy_spread == ends.std()
+    assert f"{ends.mean():.4f} ± {ends.std():.4f}" in (tmp_path / "t.md").read_text()
+    assert r"full\_precision & " in (tmp_path / "t.tex").read_text()
+    run = log.runs[-1]
+    events = EventAccumulator(str(tmp_path / "tb" / "lr=0.01" / run.id)).Reload()
+    steps, values = run.column("train_loss")
+    told = [(event.step, event.value) for event in events.Scalars("train_loss")]
+    assert [step for step, _ in told] == steps.tolist()
+    assert [value for _, value in told] == pytest.approx(values.tolist())
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("scalars.jsonl")}
+    again = cluster.run(study, out)  # needs no cluster: nothing is missing
+    assert set(again) == set(bad)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("scalars.jsonl")} == before
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path):
+    path, out = tmp_path / "s.yaml", tmp_path / "out"
+    data = {**SMALL, "grid": {}, "steps": 400, "checkpoint_every": 50}
+    path.write_text(yaml.safe_dump(data))
+    study = subprocess.Popen(
+        command(path, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline, killed = time.monotonic() + 120, 0
+    while study.poll() is None and killed < 2:
+        assert time.monotonic() < deadline
+        for child in psutil.Process(study.pid).children(recursive=True):
+            try:
+                words = child.cmdline()
+                if "bnnlab.training.worker" not in words:
+                    continue
+                place = out / "all.bnnlab" / "runs" / words[-1] / "scalars.jsonl"
+                if place.exists() and place.stat().st_size > 8000:
+                    os.kill(child.ppid(), signal.SIGKILL)
+                    killed += 1
+                    break
+            except psutil.Error:
+                pass
+        time.sleep(0.02 if not killed else 1.0)
+    _, said = study.communicate(timeout=240)
+    assert killed and study.returncode == 0, said
+    undisturbed = grid.load(path).comparisons["all"].run(tmp_path / "twin.bnnlab", progress=False)
+    for run in undisturbed.runs:
+        there = out / "all.bnnlab" / "runs" / run.id
+        assert (there / "scalars.jsonl").read_bytes() == (run.folder / "scalars.jsonl").read_bytes()
+        assert (there / "end.json").read_bytes() == (run.folder / "end.json").read_bytes()
