@@ -42,7 +42,7 @@ def test_help_names_every_command_and_each_has_examples():
     names = main.list_commands(None)
     assert names == [
         "serve", "compare", "show", "figures", "report", "bench", "pack", "predict", "archive",
-        "reproduce", "schemes", "tasks",
+        "reproduce", "study", "schemes", "tasks",
     ]  # fmt: skip
     for name in names:
         assert f"  {name} " in result.output

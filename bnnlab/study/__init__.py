@@ -1,4 +1,4 @@
-"""Published tables as recipes, with reports that set ours beside them; and studies, grids of runs."""
+"""Published tables as recipes, with reports that set ours beside them; and studies."""
 
 from bnnlab.study.recipe import Part, Recipe, load, names
 from bnnlab.study.report import report, write
