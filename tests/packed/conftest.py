@@ -47,8 +47,14 @@ def batch_for(model, samples, seed=0):
 @torch.no_grad()
 def randomized(model, seed=0, progress=None):
     """The network with running statistics, and random numbers where training would leave some:
-    batch norm weights of either sign, and some that are zero: those neurons are constant."""
+    batch norm weights of either sign, and some that are zero: those neurons are constant.
+
+    Weights lie on a dyadic grid, as the samples do: a real first layer's sums are then exact, and
+    no code that follows it depends on the order in which PyTorch adds."""
     generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.copy_((parameter * 1024).round() / 1024)
     if progress is not None:
         nn.anneal(model, progress)
     for _ in range(20):

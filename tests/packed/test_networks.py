@@ -54,8 +54,8 @@ def outputs_of(model, x):
 
 def exact_layers(packed):
     """The names of the layers whose packed outputs must equal PyTorch's bit for bit: those that end
-    in bits, and get there through sums that are exact or are PyTorch's own."""
-    names, exact = [], True  # the inputs are on a dyadic grid, so the first sums are exact
+    in bits, and get there through sums that are exact."""
+    names, exact = [], True  # inputs and weights are on dyadic grids, so the first sums are exact
     for layer in packed.layers:
         bits = isinstance(layer.after, Thresholds)
         if exact and bits:
