@@ -1,4 +1,4 @@
-"""`bnnlab archive`: a comparison in one file."""
+"""`bnnlab archive`: a comparison or a study in one file."""
 
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from bnnlab.cli.common import comparison_argument
     help="The file to write.  [default: COMPARISON.zip]",
 )
 def command(comparison, out) -> None:
-    """Put a comparison into one file.
+    """Put a comparison, or a study, into one file.
 
-    Every command takes the file in place of the folder.
+    Commands take the file in place of the folder.
 
     \b
     bnnlab archive digits.bnnlab
     bnnlab show digits.bnnlab.zip
+    bnnlab archive widths.bnnlab --out to-send.bnnlab.zip
     """
     from bnnlab.training.archive import archive
 

@@ -17,16 +17,17 @@ HEAD = ("lane", "bits W/A", "validation accuracy", "test accuracy", "test loss",
 def command(comparison) -> None:
     """Print how each lane did.
 
-    Takes one or several comparisons. Accuracies and losses are means ± standard deviations over
-    seeds.
+    Takes one or several comparisons, or studies. Accuracies and losses are means ± standard
+    deviations over seeds.
 
     \b
     bnnlab show digits.bnnlab
     bnnlab show with-batch-norm.bnnlab without.bnnlab
+    bnnlab show widths.bnnlab
     """
-    import bnnlab
+    from bnnlab.study import folder
 
-    click.echo(results([bnnlab.open(path) for path in comparison]))
+    click.echo(results([log for path in comparison for log in folder.logs(path)]))
 
 
 def results(logs: "list[Log]") -> str:

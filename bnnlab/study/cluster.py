@@ -9,19 +9,20 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from bnnlab import tasks
-from bnnlab.study.grid import Study
+from bnnlab.study.folder import Kept, made
 from bnnlab.training import files
 from bnnlab.training.conductor import Conductor, TrainerDied
-from bnnlab.training.store import Log
+from bnnlab.training.store import Log, RunLog
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 _POLL = 0.2  # seconds between looks
 _PATIENCE = 60.0  # seconds that a trainer whose worker died has to leave
@@ -43,79 +44,85 @@ def train_run(folder: str, run_id: str) -> None:
         raise TrainerDied(status.why)
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a study has come.
+
+    Attributes:
+        steps: of all runs together, `made` of them behind us.
+        runs: how many, `done` of them at their end.
+        going: by comparison and run, the steps made of those that are neither.
+        failed: by comparison and run, why.
+    """
+
+    steps: int
+    made: int
+    runs: int
+    done: int
+    going: dict[str, int]
+    failed: dict[str, str]
+
+
 def run(
-    study: Study,
-    out: Path,
+    kept: Kept,
     *,
     scheduler: str | None = None,
     workers: int | None = None,
-    tell: Callable[[int, int, dict[str, str]], None] = lambda made, steps, failed: None,
+    tell: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, str]:
     """Train what is missing of a study.
 
     Args:
-        study: the study.
-        out: the folder of its comparisons, `NAME.bnnlab` each.
+        kept: the study's folder, see `bnnlab.study.folder.create`.
         scheduler: address of a Dask scheduler; by default a cluster of this machine's cores.
         workers: of the cluster on this machine.
-        tell: told now and then how many steps of how many are made, and what failed.
+        tell: told now and then how far it has come.
 
     Returns what failed: by comparison and run, why. Ctrl-C saves checkpoints and raises
     KeyboardInterrupt.
     """
-    logs = {name: made.create(out / f"{name}.bnnlab") for name, made in study.comparisons.items()}
-    for made in study.comparisons.values():
-        tasks.get(**made.task).fetch()  # trainers find it here
-    missing = [
-        (name, run.id) for name, log in logs.items() for run in log.runs if not _ended(log, run)
-    ]
     failed: dict[str, str] = {}
-    steps = sum(log.steps * len(log.runs) for log in logs.values())
+    missing = kept.missing
     if not missing:
-        tell(steps, steps, failed)
-        return _troubles(logs)
+        tell(_progress(kept, failed))
+        return _troubles(kept)
+    for log in {id(log): log for log, _ in kept.runs.values()}.values():
+        tasks.get(**log.comparison["task"]).fetch()  # trainers find it here
     with _client(scheduler, workers) as client:
-        futures = {
-            client.submit(
-                train_run,
-                str(logs[name].path.resolve()),
-                run_id,
-                key=f"{name}/{run_id}",
-                pure=False,
-            ): (name, run_id)
-            for name, run_id in missing
-        }
-        left = set(futures)
-        while left:
-            for future in [future for future in left if future.done()]:
-                left.remove(future)
+        futures = {key: _submitted(client, key, *kept.runs[key]) for key in missing}
+        while futures:
+            for key in [key for key, future in futures.items() if future.done()]:
+                future = futures.pop(key)
                 if future.status == "error":
-                    failed["/".join(futures[future])] = str(future.exception())
-            tell(_made(logs), steps, failed)
+                    failed[key] = str(future.exception())
+            tell(_progress(kept, failed))
             time.sleep(_POLL)
-    tell(_made(logs), steps, failed)
-    return failed | _troubles(logs)
+    return failed | _troubles(kept)
 
 
-def _ended(log: Log, run: Any) -> bool:
-    return run.end is not None and (run.end["state"] != "done" or run.end["step"] >= log.steps)
+def _submitted(client: "Client", key: str, log: Log, run: RunLog) -> "Future":
+    return client.submit(train_run, str(log.path.resolve()), run.id, key=key, pure=False)
 
 
-def _made(logs: dict[str, Log]) -> int:
-    for log in logs.values():
-        log.refresh()
-    return sum(
-        log.steps if _ended(log, run) else max(0, run.step)
-        for log in logs.values()
-        for run in log.runs
+def _progress(kept: Kept, failed: dict[str, str]) -> Progress:
+    kept.refresh()
+    runs = kept.runs
+    steps = {key: made(log, run) for key, (log, run) in runs.items()}
+    left = [key for key in kept.missing if key not in failed]
+    return Progress(
+        steps=sum(log.steps for log, _ in runs.values()),
+        made=sum(steps.values()),
+        runs=len(runs),
+        done=len(runs) - len(left),
+        going={key: steps[key] for key in left if steps[key]},
+        failed=failed | _troubles(kept),
     )
 
 
-def _troubles(logs: dict[str, Log]) -> dict[str, str]:
+def _troubles(kept: Kept) -> dict[str, str]:
     return {
-        f"{name}/{run.id}": f"{run.end['state']} at step {run.end['step']}"
-        for name, log in logs.items()
-        for run in log.runs
+        key: f"{run.end['state']} at step {run.end['step']}"
+        for key, (_, run) in kept.runs.items()
         if run.end is not None and run.end["state"] != "done"
     }
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bnnlab.study.grid import Study
 from bnnlab.training.store import Log
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ KINDS = (".csv", ".parquet", ".md", ".tex")
 MEASURES = ("validation_accuracy", "test_accuracy", "test_loss")
 
 
-def results(study: Study, out: Path) -> "pd.DataFrame":
+def results(logs: Mapping[str, Log]) -> "pd.DataFrame":
     """Return a row for each comparison and lane: means and standard deviations over its seeds.
 
     Columns: comparison, lane, runs (that came to their end), and of each measure its mean and
@@ -24,8 +23,7 @@ def results(study: Study, out: Path) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    for name in study.comparisons:
-        log = Log(out / f"{name}.bnnlab")
+    for name, log in logs.items():
         for lane in log.lanes:
             ends = [run.end for run in log.runs if run.lane == lane]
             done = pd.DataFrame([end for end in ends if end and end["state"] == "done"])

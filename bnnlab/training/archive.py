@@ -1,4 +1,4 @@
-"""A comparison in one file, to send: the same folder, zipped."""
+"""A comparison or a study in one file, to send: the same folder, zipped."""
 
 import os
 import shutil
@@ -14,13 +14,16 @@ _KEPT = {".json", ".jsonl", ".safetensors"}
 
 
 def archive(folder: str | os.PathLike, target: str | os.PathLike) -> Path:
-    """Zip a comparison's folder; its checkpoints are included, so it can be resumed elsewhere.
+    """Zip the folder of a comparison or a study; with its checkpoints, so it can be resumed
+    elsewhere.
 
-    Raises ValueError when `folder` is not a comparison or `target` does not end in `.bnnlab.zip`.
+    Raises ValueError when `folder` is neither or `target` does not end in `.bnnlab.zip`.
     """
     folder, target = Path(folder), Path(target)
-    if not (folder / "comparison.json").is_file():
-        raise ValueError(f"{folder} is not a comparison: it holds no comparison.json")
+    if not _whole(folder):
+        raise ValueError(
+            f"{folder} is not a comparison or a study: it holds no comparison.json or {files.STUDY}"
+        )
     if not target.name.endswith(f"{files.SUFFIX}.zip"):
         raise ValueError(f"{target} does not end in {files.SUFFIX}.zip")
     aside = target.with_name(f".{target.name}.{os.getpid()}")
@@ -65,10 +68,17 @@ def unarchive(source: str | os.PathLike, folder: str | os.PathLike) -> Path:
                             f"{source} unpacks to more than {limits.ARCHIVE_BYTES} bytes"
                         )
                     unpacked.write(chunk)
-        if not (whole / "comparison.json").is_file():
-            raise ValueError(f"{source} is not a zipped comparison: it holds no comparison.json")
+        if not _whole(whole):
+            raise ValueError(
+                f"{source} is not a zipped comparison or study: it holds no comparison.json or "
+                f"{files.STUDY}"
+            )
         shutil.move(whole, folder)
     return folder
+
+
+def _whole(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("comparison.json", files.STUDY))
 
 
 def _inside(name: str, source: Path) -> Path:

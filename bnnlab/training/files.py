@@ -23,6 +23,7 @@ from pathlib import Path
 
 FORMAT = 1
 SUFFIX = ".bnnlab"
+STUDY = "study.json"  # in a folder of comparisons, see `bnnlab.study.folder`
 _RUN_ID = re.compile(r"[0-9a-z-]{8,64}")
 
 

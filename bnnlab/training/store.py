@@ -166,6 +166,9 @@ class Log:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
+        if (self.path / files.STUDY).is_file():
+            held = sorted(str(path) for path in self.path.glob(f"*{files.SUFFIX}"))
+            raise ValueError(f"{self.path} is a study; give one of its comparisons, as {held[0]}")
         if not (self.path / "comparison.json").is_file():
             raise ValueError(
                 f"{self.path} is not a comparison: it holds no comparison.json; "
@@ -293,10 +296,14 @@ def open(path: str | os.PathLike) -> Log:
 
     A zip is unpacked beside itself, once. Raises ValueError when `path` is neither.
     """
-    path = Path(path)
-    if path.suffix == ".zip" and path.is_file():
-        from bnnlab.training.archive import unarchive
+    return Log(unzipped(Path(path)))
 
-        folder = path.with_suffix("")
-        return Log(folder if folder.exists() else unarchive(path, folder))
-    return Log(path)
+
+def unzipped(path: Path) -> Path:
+    """Return a folder as it is, and of a zip the folder beside it, unpacked if it is not there."""
+    if path.suffix != ".zip" or not path.is_file():
+        return path
+    from bnnlab.training.archive import unarchive
+
+    folder = path.with_suffix("")
+    return folder if folder.exists() else unarchive(path, folder)

@@ -43,8 +43,12 @@ class Library:
         return self.folder / f"{name}{files.SUFFIX}"
 
     def find(self, name: str) -> Path:
-        """The folder of a saved comparison. Raises ValueError when there is none of that name."""
-        path = self.place(name)
+        """The folder of a saved comparison, or of a study's, as STUDY/COMPARISON.
+
+        Raises ValueError when there is none of that name.
+        """
+        study, slash, inside = name.partition("/")
+        path = Library(self.place(study)).place(inside) if slash else self.place(name)
         if not (path / "comparison.json").is_file():
             raise ValueError(f"{name!r} is not saved; there are {self._names()}")
         return path
@@ -79,6 +83,11 @@ class Library:
             count += 1
             free = f"{stem} {count}"
         folder = archive.unarchive(zipped, self.place(free))
+        if (folder / files.STUDY).exists():
+            shutil.rmtree(folder)
+            raise ValueError(
+                f"{name} is a study; unzip it in {self.folder}, and the page of studies shows it"
+            )
         path = files.read_json(folder / "comparison.json").get("task", {}).get("path", "")
         if path and Path(path).name != path:
             shutil.rmtree(folder)

@@ -15,7 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import bnnlab
 from bnnlab.cli import main
-from bnnlab.study import cluster, grid, tables
+from bnnlab.study import cluster, folder, grid, tables
+from bnnlab.training import files
+from bnnlab.ui.library import Library
 
 SMALL = {
     "task": "moons", "network": {"name": "mlp", "width": 8}, "schemes": ["bwn", "lab"],
@@ -68,7 +70,8 @@ def test_what_is_no_study_is_refused(tmp_path):
     refused = CliRunner().invoke(main, ["study", str(path), "--table", "x.doc"])
     assert refused.exit_code == 2 and "give .csv, .parquet, .md, .tex" in refused.output
     listed = CliRunner().invoke(main, ["study", str(path), "--dry-run"])
-    assert "batch_norm=off: 4 runs of 40 steps" in listed.output and not (tmp_path / "s").exists()
+    assert "batch_norm=off: 4 runs of 40 steps" in listed.output
+    assert [path.name for path in tmp_path.iterdir()] == ["s.yaml"]
 
 
 def command(path, out, *more):
@@ -110,9 +113,44 @@ def test_a_study_is_trained_tabulated_and_not_done_twice(tmp_path):
     assert [step for step, _ in told] == steps.tolist()
     assert [value for _, value in told] == pytest.approx(values.tolist())
     before = {path: path.stat().st_mtime_ns for path in out.rglob("scalars.jsonl")}
-    again = cluster.run(study, out)  # needs no cluster: nothing is missing
-    assert set(again) == set(bad)
+    refused = CliRunner().invoke(main, ["study", str(path), "--out", str(out)])
+    assert refused.exit_code == 2 and "8 of 8 runs done; --resume does" in refused.output
+    kept = folder.create(study, out, resume=True)
+    told = []
+    again = cluster.run(kept, tell=told.append)  # needs no cluster: nothing is missing
+    assert set(again) == set(bad) == set(told[0].failed)
+    assert told[0].done == told[0].runs == 8 and told[0].made == told[0].steps == 320
     assert {path: path.stat().st_mtime_ns for path in out.rglob("scalars.jsonl")} == before
+
+
+def test_a_study_is_one_thing_to_show_send_and_open(tmp_path):
+    out = tmp_path / "library" / "widths.bnnlab"
+    kept = folder.create(grid.study({**SMALL, "title": "T"}), out)
+    assert kept.missing == list(kept.runs) and len(kept.runs) == 8
+    shown = CliRunner().invoke(main, ["show", str(out)])
+    assert shown.exit_code == 0 and shown.output.count("batch_norm=off.bnnlab") == 2
+    made = CliRunner().invoke(main, ["archive", str(out), "--out", str(tmp_path / "s.bnnlab.zip")])
+    assert made.exit_code == 0, made.output
+    again = CliRunner().invoke(main, ["show", str(tmp_path / "s.bnnlab.zip")])
+    assert again.output == shown.output
+    there = folder.open_study(tmp_path / "s.bnnlab")
+    assert there.title == "T" and list(there.logs) == list(kept.logs)
+    library = Library(out.parent)
+    assert library.find("widths/batch_norm=off") == out / "batch_norm=off.bnnlab"
+    for name in ("widths/nothing", "widths/../widths", "nothing/batch_norm=off", "widths/"):
+        with pytest.raises(ValueError):
+            library.find(name)
+    with pytest.raises(ValueError, match=r"widths\.bnnlab is a study; give one of its comparisons"):
+        bnnlab.open(out)
+    with pytest.raises(ValueError, match="is a study; unzip it in"):
+        library.receive("s.zip", tmp_path / "s.bnnlab.zip")
+    assert [path.name for path in library.folder.iterdir()] == ["widths.bnnlab"]
+    with pytest.raises(ValueError, match="is not a study"):
+        folder.create(grid.study(SMALL), tmp_path)
+    for names in (["../library/widths"], [".."], "all", [3]):
+        files.write_json(out / files.STUDY, {"format": files.FORMAT, "comparisons": names})
+        with pytest.raises(ValueError, match="does not list the names"):
+            folder.open_study(out)
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path):
