@@ -19,10 +19,9 @@ from bnnlab import tasks
 from bnnlab.study.folder import Kept, made
 from bnnlab.training import files
 from bnnlab.training.conductor import Conductor, TrainerDied
-from bnnlab.training.store import Log, RunLog
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
 
 _POLL = 0.2  # seconds between looks
 _PATIENCE = 60.0  # seconds that a trainer whose worker died has to leave
@@ -89,7 +88,14 @@ def run(
     for log in {id(log): log for log, _ in kept.runs.values()}.values():
         tasks.get(**log.comparison["task"]).fetch()  # trainers find it here
     with _client(scheduler, workers) as client:
-        futures = {key: _submitted(client, key, *kept.runs[key]) for key in missing}
+        runs, futures = kept.runs, {}
+        for place, key in enumerate(missing):
+            log, one = runs[key]
+            folder = str(log.path.resolve())
+            futures[key] = client.submit(
+                train_run, folder, one.id, key=key, pure=False,
+                priority=-place,  # in the study's order
+            )  # fmt: skip
         while futures:
             for key in [key for key, future in futures.items() if future.done()]:
                 future = futures.pop(key)
@@ -98,10 +104,6 @@ def run(
             tell(_progress(kept, failed))
             time.sleep(_POLL)
     return failed | _troubles(kept)
-
-
-def _submitted(client: "Client", key: str, log: Log, run: RunLog) -> "Future":
-    return client.submit(train_run, str(log.path.resolve()), run.id, key=key, pure=False)
 
 
 def _progress(kept: Kept, failed: dict[str, str]) -> Progress:

@@ -1,7 +1,7 @@
-"""The page of reproductions: published tables, beside what came of their recipes.
+"""The page of reproductions and studies: published tables, beside what came of their recipes.
 
-It shows the results that come along, and those of comparisons in the library that were trained for
-a recipe.
+It shows the results that come along, those of comparisons in the library that were trained for a
+recipe, and the studies in the library.
 """
 
 import os
@@ -18,6 +18,7 @@ from bnnlab.study.report import ours
 from bnnlab.training import files
 from bnnlab.training.store import open as open_log
 from bnnlab.ui.bench import asset
+from bnnlab.ui.studies import studies
 
 _KINDS = {"agrees": "good", "better": "good", "as expected": "good", "unfinished": "soft"}
 _MARGIN = 0.06  # of the span of a part's figures, beyond them
@@ -53,7 +54,7 @@ def body(library: Path) -> str:
             }
         )  # fmt: skip
     entries.sort(key=lambda entry: not entry["results"])
-    return written.render(entries=entries, library=library)
+    return written.render(entries=entries, studies=studies(library), library=library)
 
 
 def _trained(recipe: study.Recipe, library: Path) -> list[tuple[study.Result, str]]:

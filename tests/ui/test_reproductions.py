@@ -1,14 +1,15 @@
-"""The page of reproductions says what is in the recipes, the results and the library."""
+"""The page of reproductions and studies says what is in the recipes, results and library."""
 
 import json
 import math
 from html.parser import HTMLParser
+from statistics import mean, stdev
 
 import pytest
 
 import bnnlab
 from bnnlab import study
-from bnnlab.study import results
+from bnnlab.study import folder, grid, results
 from bnnlab.ui.reproductions import _part, body
 
 
@@ -100,3 +101,26 @@ def test_only_what_follows_the_recipe_is_taken_from_the_library(along, tmp_path)
     page = Reader(body(library))
     assert "./?open=lab-mnist-weights" in page.links and "unfinished" in page.text
     assert "./?open=lab-mnist-activations" not in page.links
+
+
+def test_studies_show_how_far_they_came_and_what_they_gave(along, tmp_path):
+    library = tmp_path / "library"
+    assert "None in the library yet" in body(library)
+    made = grid.study(
+        {"title": "<b>Widths</b>", "task": "moons", "network": {"name": "mlp", "depth": 2},
+         "schemes": ["bwn"], "seeds": 2, "steps": 4, "grid": {"network.width": [4, 8]}}
+    )  # fmt: skip
+    kept = folder.create(made, library / "widths.bnnlab")
+    first, second = kept.logs.values()
+    made.comparisons["width=4"].run(first.path, progress=False)
+    written = body(library)
+    page = Reader(written)
+    assert not page.depth and "<b>" not in written
+    assert "2 of 4 runs done" in page.text and "data-going" in written
+    assert "./?open=widths%2Fwidth%3D8" in page.links
+    first.refresh()
+    accuracy = [run.end["test_accuracy"] for run in first.runs]
+    assert f"{mean(accuracy):.4f} ± {stdev(accuracy):.4f}" in page.text
+    assert written.count("seed 1: done at step 4") == written.count("seed 1: step 0 of 4") == 2
+    made.comparisons["width=8"].run(second.path, progress=False)
+    assert "all 4 runs done" in body(library) and "data-going" not in body(library)

@@ -20,7 +20,7 @@ function libraryPart(send, embedded) {
     h("div.line", {}, h("button", { type: "button", onclick: () => send({ do: "download" }) }, icon("download"), "Download .bnnlab.zip")),
     h("h2", {}, "Saved"), list,
     h("div.upload", {}, h("label", { for: "library-file" }, "Open a .bnnlab.zip"), upload, received),
-    embedded ? null : h("p.note", {}, h("a", { href: "reproductions", target: "_blank" }, "Published tables, and what was measured of them")))
+    embedded ? null : h("p.note", {}, h("a", { href: "reproductions", target: "_blank" }, "Published tables and studies")))
   const element = menu(button, panel)
 
   async function receive(control) {
