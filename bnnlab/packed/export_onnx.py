@@ -22,13 +22,12 @@ from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.levels import Codes
 from bnnlab.packed.lstm import PackedLSTM, SignColumns
 from bnnlab.packed.model import PackedModel
-from bnnlab.packed.packing import from_keys, unpack_bits, unpack_codes
+from bnnlab.packed.packing import ALWAYS, NEVER, from_keys, unpack_bits, unpack_codes
 from bnnlab.packed.products import FactoredProduct, FloatProduct, Product, SignProduct
 from bnnlab.packed.stages import Affine, Function, Thresholds
 
 OPSET, IR = 18, 8
 _SMALLEST = 1e-5  # of a sample's largest activation: BNNLAB_SMALLEST in kernels/src/functions.h
-_NEVER, _ALWAYS = 2**31 - 1, -(2**31)
 _LARGEST = np.finfo(np.float32).max
 
 
@@ -281,8 +280,8 @@ def _thresholds(
     """
     levels = np.sort(after.levels, axis=0)
     count, outputs = levels.shape
-    at = np.where(levels == _NEVER, _LARGEST, np.where(levels == _ALWAYS, -_LARGEST, 0))
-    known = (levels != _NEVER) & (levels != _ALWAYS)
+    at = np.where(levels == NEVER, _LARGEST, np.where(levels == ALWAYS, -_LARGEST, 0))
+    known = (levels != NEVER) & (levels != ALWAYS)
     at[known] = from_keys(levels[known]) if real else levels[known]
     flip = unpack_bits(after.flip, outputs).astype(bool)
     values = _values(after.codes, integers)

@@ -26,7 +26,7 @@ from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.levels import SIGNS, TERNARY, Codes, Levels
 from bnnlab.packed.lstm import FloatColumns, Gates, PackedLSTM, SignColumns
 from bnnlab.packed.model import Layer, PackedModel
-from bnnlab.packed.packing import from_keys, keys, pack_codes, pack_flags
+from bnnlab.packed.packing import ALWAYS, NEVER, from_keys, keys, pack_codes, pack_flags
 from bnnlab.packed.products import (
     FACTORS,
     FactoredProduct,
@@ -40,7 +40,6 @@ from bnnlab.packed.window import Window
 from bnnlab.schemes.base import Quantized, Scheme
 
 _REAL_LIMIT = np.array(1e30, np.float32)  # real sums are searched between -1e30 and 1e30
-_NEVER, _ALWAYS = np.int32(2**31 - 1), np.int32(-(2**31))
 
 Chain = Callable[[Tensor], Tensor]
 
@@ -406,8 +405,8 @@ def thresholds(
         high = np.where(open_ & here, middle, high)
         low = np.where(open_ & ~here, middle, low)
     levels = high.astype(np.int32)
-    levels[high > limit] = _NEVER
-    levels[high <= -limit] = _ALWAYS
+    levels[high > limit] = NEVER
+    levels[high <= -limit] = ALWAYS
 
     samples = np.linspace(-limit, limit, 65).astype(np.int64)[:, None].repeat(outputs, 1)
     count = (samples[:, None] >= levels).sum(1)

@@ -154,17 +154,11 @@ def load(path: str | os.PathLike[str]) -> PackedModel:
         PackedFileError: the file is not a packed network, or is damaged; says what and where.
         KernelsMissing: no compiled kernels.
     """
-    from bnnlab.packed.reading import Damaged, read
+    from bnnlab.packed.reading import Damaged, parsed, read
 
     kernels.require()
     try:
-        with open(path, "rb") as file:
-            header = int.from_bytes(file.read(8), "little")
-    except OSError as error:
-        raise PackedFileError(f"{path} cannot be read: {error.strerror}") from error
-    if header > MAX_HEADER:
-        raise PackedFileError(f"{path}: a header of {header} bytes; at most {MAX_HEADER} are read")
-    try:
+        parsed("the header", _header(path))
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
@@ -174,6 +168,26 @@ def load(path: str | os.PathLike[str]) -> PackedModel:
                 raise Damaged(f"version {version!r} of the format; {VERSION!r} can be read")
             return read(file, metadata.get("network", ""))
     except (SafetensorError, OSError) as error:
-        raise PackedFileError(f"{path} is not a safetensors file: {error}") from error
+        # It may quote the file: nothing of that goes to a terminal as it is.
+        what = ascii(str(error))[1:-1]
+        raise PackedFileError(f"{path} is not a safetensors file: {what}") from error
     except Damaged as error:
         raise PackedFileError(f"{path}: {error}") from error
+
+
+def _header(path: str | os.PathLike[str]) -> bytes:
+    """What stands before the tensors, of at most `MAX_HEADER` bytes."""
+    try:
+        with open(path, "rb") as file:
+            length = file.read(8)
+            size = int.from_bytes(length, "little")
+            header = file.read(min(size, MAX_HEADER))
+    except OSError as error:
+        raise PackedFileError(f"{path} cannot be read: {error.strerror}") from error
+    if len(length) < 8:
+        raise PackedFileError(f"{path} is no packed network: it has {len(length)} bytes")
+    if size > MAX_HEADER:
+        raise PackedFileError(f"{path}: a header of {size} bytes; at most {MAX_HEADER} are read")
+    if len(header) < size:
+        raise PackedFileError(f"{path}: a header of {size} bytes that ends after {len(header)}")
+    return header

@@ -4,6 +4,7 @@ import numpy as np
 
 from bnnlab.packed import kernels
 
+NEVER, ALWAYS = 2**31 - 1, -(2**31)  # thresholds that no sum reaches, and that every one does
 _BYTE = 8  # planes that one call of a kernel takes
 
 

@@ -18,7 +18,7 @@ from bnnlab.packed.layers import PackedLayer
 from bnnlab.packed.levels import SIGNS, TERNARY, Codes, Levels
 from bnnlab.packed.lstm import FloatColumns, Gates, PackedLSTM, SignColumns
 from bnnlab.packed.model import PackedModel
-from bnnlab.packed.packing import tail_is_clear
+from bnnlab.packed.packing import ALWAYS, NEVER, keys, tail_is_clear
 from bnnlab.packed.products import (
     FACTORS,
     FactoredProduct,
@@ -37,6 +37,7 @@ MAX_CODE = 2**15  # the largest integer of a weight or an activation
 
 KEPT = {"bitwise": ("noisy",)}  # numbers that schemes keep with their real activations
 
+_INFINITY = np.array(np.inf, np.float32)
 _NAME = re.compile(r"\w{1,64}", re.ASCII)
 _LINEAR = {"name", "kind", "outputs", "weights", "factor", "bias", "activation"}
 _CONV = _LINEAR | {"kernel", "stride", "padding", "pool", "pool_last"}
@@ -74,16 +75,34 @@ def _pair(layer: dict[str, Any], key: str, low: int, high: int) -> Pair:
     return given[0], given[1]
 
 
+def parsed(what: str, text: str | bytes) -> Any:
+    """JSON, of which nobody can think two things: no key twice, no NaN.
+
+    Raises:
+        Damaged: it is none.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        _expect(len(found) == len(pairs), f"{what} has a key twice")
+        return found
+
+    def constant(name: str) -> NoReturn:
+        _refuse(f"{what} is not JSON: {name} is no number")
+
+    try:
+        return json.loads(text, object_pairs_hook=once, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{what} is not JSON: {error}") from error
+
+
 def read(file: Any, description: str) -> PackedModel:
     """The network of an open safetensors file.
 
     Raises:
         Damaged: something is wrong with it.
     """
-    try:
-        network = json.loads(description)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"the description is not JSON: {error}") from error
+    network = parsed("the description", description)
     needed = {"shape", "input", "layers"}
     fits = isinstance(network, dict) and needed <= set(network) <= needed | {"about"}
     _expect(fits, "the description is no object with shape, input and layers")
@@ -176,7 +195,7 @@ class _Reader:
 
     def finish(self) -> None:
         """Nothing may be left over."""
-        _expect(not self.left, f"tensors that no layer has: {', '.join(sorted(self.left)[:5])}")
+        _expect(not self.left, f"tensors that no layer has: {sorted(self.left)[:5]}")
 
     def tensor(self, name: str, dtype: str, *shapes: list[int]) -> np.ndarray:
         """One tensor, its type and shape compared before anything is allocated."""
@@ -212,7 +231,9 @@ class _Reader:
         fits = numbers and isinstance(given, dict) and set(given) == {"codes", "step"}
         _expect(fits, "input: unknown kind of input")
         codes = _codes("input", given)
-        return Entry(channels, codes, self.tensor("thresholds", "I32", [len(codes.codes) - 1]))
+        levels = self.tensor("thresholds", "I32", [len(codes.codes) - 1])
+        _check_thresholds("thresholds", levels, real=True)
+        return Entry(channels, codes, levels)
 
     def known(self, name: str, given: Any, state: str) -> Any:
         """A described activation: None, one of PLAIN, codes or a scheme's function."""
@@ -227,18 +248,19 @@ class _Reader:
                    for key in KEPT.get(given["scheme"], ())}  # fmt: skip
         return Function(given["scheme"], given["options"], scalars)
 
-    def after(self, name: str, known: Any, outputs: int) -> Thresholds | Affine:
-        """What becomes of a layer's sums."""
+    def after(self, name: str, known: Any, outputs: int, real: bool) -> Thresholds | Affine:
+        """What becomes of a layer's sums, integers or real."""
         if isinstance(known, Codes):
-            return self.thresholds(name, known, outputs)
+            return self.thresholds(name, known, outputs, real)
         scale, shift = (
             self.tensor(f"{name}.{key}", "F32", [outputs], [1]) for key in ("scale", "shift")
         )
         return Affine(scale, shift, known)
 
-    def thresholds(self, name: str, codes: Codes, outputs: int) -> Thresholds:
+    def thresholds(self, name: str, codes: Codes, outputs: int, real: bool) -> Thresholds:
         """The thresholds of a layer's neurons."""
         levels = self.tensor(f"{name}.thresholds", "I32", [len(codes.codes) - 1, outputs])
+        _check_thresholds(f"{name}.thresholds", levels, real)
         flip = self.tensor(f"{name}.flip", "U32", [kernels.words(outputs)])
         _expect(tail_is_clear(flip, outputs), f"{name}: bits beyond the end")
         return Thresholds(levels, flip, codes)
@@ -314,7 +336,8 @@ class _Reader:
         _expect(type(bias) is bool and (floats or not bias), f"{name}: bias")
         if isinstance(product, FloatProduct) and bias:
             product.bias = self.tensor(f"{name}.bias", "F32", [outputs])
-        after = self.after(name, self.known(name, layer["activation"], name), outputs)
+        real = not isinstance(product, SignProduct) or product.bound is None
+        after = self.after(name, self.known(name, layer["activation"], name), outputs, real)
         packed = PackedLayer(name, layer["kind"], product, after, pool, pool_last)
         _expect(flat or math.prod(packed.shape) <= MAX_WIDTH, f"{name}: its outputs are too many")
         return packed
@@ -341,8 +364,17 @@ class _Reader:
         state = f"{name}.recurrent"
         _expect(layer["activation"] not in tuple(PLAIN), f"{name}: unknown kind of activation")
         known = self.known(name, layer["activation"], state)
-        cell = self.thresholds(state, known, hidden) if isinstance(known, Codes) else known
+        cell = self.thresholds(state, known, hidden, True) if isinstance(known, Codes) else known
         return PackedLSTM(name, given, recurrent, scales, cell)
+
+
+def _check_thresholds(name: str, levels: np.ndarray, real: bool) -> None:
+    """Whether the thresholds of every neuron rise, and those of real sums are numbers."""
+    _expect(bool((levels[:-1] <= levels[1:]).all()), f"{name}: not in order")
+    if real:
+        numbers = (levels >= keys(-_INFINITY)) & (levels <= keys(_INFINITY))
+        numbers |= (levels == NEVER) | (levels == ALWAYS)
+        _expect(bool(numbers.all()), f"{name}: NaN")
 
 
 def _check_scheme(name: str, given: dict[str, Any], known: Any) -> None:

@@ -25,7 +25,7 @@ def dyadic(*shape, seed=0):
     return (torch.randint(0, 17, shape, generator=generator) - 8).float() / 8
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def grid():
     """Samples on a dyadic grid."""
 
@@ -72,7 +72,7 @@ def randomized(model, seed=0, progress=None):
     return model.eval()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def network():
     """A multilayer perceptron as training might leave it."""
 
@@ -97,7 +97,7 @@ SMALL = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def any_network():
     """A small network of any kind as training might leave it, with a batch for it.
 
