@@ -123,7 +123,8 @@ class Curved(Scheme):
             return
         moment = optimizer.state.get(layer.weight, {}).get("exp_avg_sq")
         if moment is not None:
-            layer.second_moment.copy_(moment)
+            # The optimizer's own tensor, not a copy: it changes in its next step, after its use.
+            layer.second_moment = moment
         else:
             layer.second_moment.mul_(_DECAY).addcmul_(gradient, gradient, value=1 - _DECAY)
 

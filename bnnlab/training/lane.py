@@ -155,7 +155,9 @@ class Lane:
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that the next step depends on, as named tensors."""
-        state = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        # Copies: loss-aware layers hold the optimizer's own moments, and a file holds them apart.
+        network = self.network.state_dict()
+        state = {f"network/{name}": tensor.clone() for name, tensor in network.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             for name, value in moments.items():
                 state[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
