@@ -82,12 +82,17 @@ class _Process:
         code = self.popen.poll()
         return said[-1] if said else f"killed by signal {-code}" if code and code < 0 else ""
 
-    def stop(self) -> None:
+    def leave(self, *, at_once: bool = False) -> None:
+        if at_once:
+            self.popen.kill()
         if self.popen.stdin is not None and not self.popen.stdin.closed:
             try:
                 self.popen.stdin.close()
             except BrokenPipeError:
                 pass
+
+    def stop(self) -> None:
+        self.leave()
         try:
             self.popen.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -252,12 +257,17 @@ class Conductor:
             self._ticket = 0
             self._playing = False
 
-    def stop(self) -> None:
-        """Have the trainers write checkpoints and leave; wait for them."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Have the trainers write checkpoints and leave; wait for them.
+
+        `at_once` spares them the checkpoints, of what nobody will resume.
+        """
         self._stopping.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         with self._guard:
+            for process in self._processes:  # all of them, before the first is waited for
+                process.leave(at_once=at_once)
             for process in self._processes:
                 process.stop()
             self._processes = []

@@ -2,12 +2,12 @@
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from bnnlab import limits
 from bnnlab.training import archive, files
+from bnnlab.ui.scratch import Scratch
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.,()=+-]{0,63}")
 
@@ -109,8 +109,8 @@ class Upload:
     def __init__(self, name: str, most: int = limits.UPLOAD_BYTES):
         self.name = name
         self._most = most
-        self._folder = tempfile.TemporaryDirectory(prefix="bnnlab-upload-")
-        self.path = Path(self._folder.name) / "received.zip"
+        self._folder = Scratch()
+        self.path = self._folder.path / "received.zip"
         self._file: BinaryIO = self.path.open("wb")
         self._received = 0
 
@@ -132,4 +132,4 @@ class Upload:
     def forget(self) -> None:
         """Delete what was received."""
         self._file.close()
-        self._folder.cleanup()
+        self._folder.forget()

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import weakref
@@ -20,6 +19,7 @@ from bnnlab.training.comparison import Comparison
 from bnnlab.training.conductor import Conductor, Status
 from bnnlab.training.store import Log
 from bnnlab.ui.library import Library
+from bnnlab.ui.scratch import Scratch
 
 _NICENESS = 5
 # One core is for the page and the browser that draws it.
@@ -45,7 +45,7 @@ class Session:
         self.name: str | None = None
         self.fetching = ""
         self._conductor: Conductor | None = None
-        self._temporary: Path | None = None
+        self._temporary: Scratch | None = None
         self._measuring: subprocess.Popen | None = None
         self._closed = False
         self._guard = threading.Lock()
@@ -63,13 +63,13 @@ class Session:
         """
         self._fetch(comparison)
         self._leave()
-        parent = Path(tempfile.mkdtemp(prefix="bnnlab-"))
+        scratch = Scratch()
         with self._guard:
             if self._closed:
-                shutil.rmtree(parent)
+                scratch.forget()
                 return
-            self._temporary = parent
-        folder = parent / "comparison.bnnlab"
+            self._temporary = scratch
+        folder = scratch.path / "comparison.bnnlab"
         comparison.create(folder)
         self.name = None
         self._enter(folder, comparison, play=play)
@@ -151,29 +151,31 @@ class Session:
             if not closed:
                 self.log, self.comparison, self._conductor = log, comparison, conductor
         if closed:
-            conductor.stop()
+            conductor.stop(at_once=self._temporary is not None)
             self._forget_temporary()
             return
         if play:
             conductor.play()
 
     def _leave(self) -> None:
-        self._stop_trainers()
+        # Checkpoints of what is deleted next would only cost time, of which a notebook's kernel
+        # that is shut down has little.
+        self._stop_trainers(at_once=self._temporary is not None)
         self._forget_temporary()
 
-    def _stop_trainers(self) -> None:
+    def _stop_trainers(self, *, at_once: bool = False) -> None:
         conductor, self._conductor = self._conductor, None
         if conductor is not None:
-            conductor.stop()
+            conductor.stop(at_once=at_once)
         if self._measuring is not None and self._measuring.poll() is None:
             self._measuring.terminate()
             self._measuring.wait()
         self._measuring = None
 
     def _forget_temporary(self) -> None:
-        parent, self._temporary = self._temporary, None
-        if parent is not None:
-            shutil.rmtree(parent, ignore_errors=True)
+        scratch, self._temporary = self._temporary, None
+        if scratch is not None:
+            scratch.forget()
 
     # What returns at once.
 
