@@ -70,9 +70,14 @@ void *make(size_t bytes)
     return at;
 }
 
-void forget(void)
+size_t made(void)
 {
-    while (used) {
+    return used;
+}
+
+void forget(size_t from)
+{
+    while (used > from) {
         used--;
         ASAN_POISON_MEMORY_REGION(taken[used].at, taken[used].bytes);
     }

@@ -32,9 +32,11 @@ size_t draw_size(size_t tiny, size_t large);
 
 /* An array of exactly so many bytes, filled with a pattern that no kernel leaves behind by chance:
  * mostly ending at an unreadable page, for masked vector loads that AddressSanitizer does not see,
- * else beginning after one; what is around it is poisoned. All of them live until `forget`. */
+ * else beginning after one; what is around it is poisoned. It lives until those that were made from
+ * some number on are forgotten. */
 void *make(size_t bytes);
-void forget(void);
+size_t made(void);
+void forget(size_t from);
 
 /* Rows of `k` random bits (or all ones, or all zeros); the tail is zero. */
 uint32_t *make_bits(size_t rows, size_t k);
@@ -72,6 +74,12 @@ struct bnnlab_network make_network(size_t most, int *exact);
 /* A batch for it: float32 numbers, or int64 symbols of texts of `length`. */
 void *make_batch(const struct bnnlab_network *network, size_t samples, size_t length,
                  size_t *x_length);
+
+/* Written down plainly, in plain.c: x times signs in fixed point, as bnnlab_sign_matmul promises; */
+float add_plainly(const float *x, const uint32_t *panels, size_t output, size_t k);
+
+/* one sample through a network; returns whether a NaN met signs or thresholds. */
+int run_plainly(const struct bnnlab_network *network, const void *x, size_t length, float *out);
 
 /* One case each; they return whether something was wrong. */
 int fuzz_network(void);

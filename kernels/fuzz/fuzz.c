@@ -1,5 +1,5 @@
 /* Differential fuzzing: every instruction set of this machine against the scalar one, and the scalar
- * one against formulas written down plainly.
+ * one against what is written down plainly: formulas here, networks in plain.c.
  *
  *     fuzz [CASES [SEED]]
  *
@@ -12,7 +12,6 @@
  */
 #include "cases.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 /* Each instruction set's outputs and status. */
@@ -223,32 +222,12 @@ static int fuzz_bytes(void)
     return differs("bytes_matmul", bad) | judge("bytes_matmul", spoilt, BNNLAB_OK, m * n * 4, v);
 }
 
-/* In fixed point, as the header promises. */
-static float add_plainly(const float *x, const uint32_t *row, size_t k)
-{
-    float largest = 0.0f, infinite = 0.0f;
-    double sum = 0.0;
-    int exponent;
-    for (size_t c = 0; c < k; c++) {
-        largest = fabsf(x[c]) > largest ? fabsf(x[c]) : largest;
-        if (isinf(x[c]))
-            infinite += bit(row, c) ? x[c] : -x[c];
-    }
-    if (isinf(largest))
-        return infinite;
-    frexpf(largest, &exponent); /* of a fraction in [0.5, 1) */
-    exponent = largest < 0x1p-126f ? -126 : exponent - 1;
-    for (size_t c = 0; c < k; c++)
-        sum += sign_of(row, c) * rint(ldexp(x[c], 28 - exponent));
-    return (float)ldexp(sum, exponent - 28);
-}
-
 static int fuzz_reals(void)
 {
     const size_t m = draw_size(9, 40), n = draw_size(40, 200), k = draw_size(140, 1500);
     size_t panels_length;
     const float *x = make_floats(m * k, below(16) == 0);
-    const uint32_t *b = make_bits(n, k), *panels = make_panels(b, n, k, &panels_length);
+    const uint32_t *panels = make_panels(make_bits(n, k), n, k, &panels_length);
     size_t v[] = {m, n, k, m * k, panels_length, m * n};
     const enum spoilt spoilt = spoil(v, 3, 3);
     EVERY(r, m * n * 4)
@@ -264,7 +243,7 @@ static int fuzz_reals(void)
     int bad = 0;
     if (!spoilt && results->status == BNNLAB_OK) {
         SOME_PLACES(e, m * n) {
-            const float sum = add_plainly(x + e / n * k, b + e % n * BNNLAB_WORDS(k), k);
+            const float sum = add_plainly(x + e / n * k, panels, e % n, k);
             bad |= out[e] != sum && !(out[e] != out[e] && sum != sum);
         }
     }
@@ -437,7 +416,7 @@ int main(int count, char **arguments)
         large_case = below(1000) == 0;
         const int bad = below(60) ? families[below(sizeof families / sizeof *families)]()
                                   : fuzz_network();
-        forget();
+        forget(0);
         if (bad) {
             printf("failed at case %lu\n", c);
             return 1;

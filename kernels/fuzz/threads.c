@@ -99,7 +99,7 @@ int main(int count, char **arguments)
                 printf("MISMATCH in round %lu: caller %zu, status %d\n", round, i, callers[i].status);
                 return 1;
             }
-        forget();
+        forget(0);
     }
     printf("%lu rounds of %d callers, no difference\n", rounds, CALLERS);
     return 0;

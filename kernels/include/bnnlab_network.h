@@ -8,7 +8,9 @@
  *
  * Sums over signs and codes are integers and exact. Real sums are float32: of signs as
  * bnnlab_sign_matmul promises, of real weights in ascending order. A sample's result depends neither
- * on the other samples nor on threads.
+ * on the other samples nor on threads. Constants may be infinite: where infinities make a NaN it is
+ * passed on, with a sign and payload that nobody promises, until it meets signs or thresholds, and is
+ * reported (BNNLAB_NOT_A_NUMBER).
  */
 #ifndef BNNLAB_NETWORK_H
 #define BNNLAB_NETWORK_H
@@ -84,7 +86,7 @@ struct bnnlab_layer {
     struct bnnlab_bytes ways_across;    /* [places across]; ways = all pairs, down by across. None
                                          * where there is one way. */
     struct bnnlab_floats weights;       /* real ones, as panels [ceil(outputs / 16), inputs, 16] */
-    struct bnnlab_floats bias;          /* of real weights: [outputs] or none */
+    struct bnnlab_floats bias;          /* of real weights: [outputs] or none; of an LSTM none */
 
     /* Of pool_down x pool_across pixels the largest is kept: of sums, or of what comes of them. */
     size_t pool_down, pool_across;      /* 1 and 1 for no pooling */

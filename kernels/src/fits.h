@@ -62,7 +62,7 @@ static int lstm_fits(const struct bnnlab_layer *layer, const struct sizes *is)
            layer->column_scale.at && layer->scale.at &&
            (layer->column_scale.length == gates || layer->column_scale.length == 1) &&
            (layer->scale.length == gates || layer->scale.length == 1) &&
-           HOLDS(layer->shift, gates) && product_fits(layer, is) &&
+           HOLDS(layer->shift, gates) && NONE(layer->bias) && product_fits(layer, is) &&
            (layer->operands == BNNLAB_REALS_BY_SIGNS || layer->operands == BNNLAB_REALS_BY_REALS) &&
            layer->given.planes == 0 &&
            (layer->levels ? thresholds_fit(layer, gates / 4)

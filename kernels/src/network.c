@@ -664,21 +664,22 @@ static int run_codes(const struct run *run, const struct bnnlab_layer *layer, co
 }
 
 /* The products of h with W_h, [samples, 4 cells]. Weights of several planes are made numbers, a panel at
- * a time: what a zero weight adds to sums of signs would cancel up to rounding alone. */
-static void recur(const struct run *run, const struct bnnlab_layer *layer, const float *h, size_t samples,
+ * a time: what a zero weight adds to sums of signs would cancel up to rounding alone. Returns whether a
+ * NaN met signs, of which the sums are then left undefined. */
+static int recur(const struct run *run, const struct bnnlab_layer *layer, const float *h, size_t samples,
                   float *panel, float *sums)
 {
     const size_t n = layer->outputs, k = layer->channels, words = BNNLAB_WORDS(k);
     if (layer->operands == BNNLAB_REALS_BY_REALS) {
         run->family->real_product(h, layer->weights.at, samples, n, k, sums);
-        return;
+        return 0;
     }
     if (layer->sign_planes == 1) {
         const float factor = part_of(layer, 0);
-        run->family->sign_product(h, layer->panels.at, samples, n, k, sums);
+        const int nan = run->family->sign_product(h, layer->panels.at, samples, n, k, sums);
         for (size_t e = 0; factor != 1.0f && e < samples * n; e++)
             sums[e] *= factor;
-        return;
+        return nan;
     }
     float *tile = (float *)run->tiles[0];
     for (size_t first = 0; first < n; first += BNNLAB_LANES) {
@@ -698,6 +699,7 @@ static void recur(const struct run *run, const struct bnnlab_layer *layer, const
         for (size_t s = 0; s < samples; s++)
             memcpy(sums + s * n + first, tile + s * some, 4 * some);
     }
+    return 0;
 }
 
 /* The weights that a symbol takes, [4 cells]. */
@@ -734,10 +736,11 @@ static void add_column(const struct bnnlab_layer *layer, const float *weights, f
     }
 }
 
-/* What cells are before they leave: the values of their codes. */
-static void cell_codes(const struct bnnlab_layer *layer, size_t cells, const float *cell, float *leaving)
+/* What cells are before they leave: the values of their codes. Returns whether a NaN was met. */
+static int cell_codes(const struct bnnlab_layer *layer, size_t cells, const float *cell, float *leaving)
 {
     float values[256];
+    int nan = 0;
     for (size_t place = 0; place <= layer->levels; place++)
         values[place] = value_of(&layer->taken, layer->patterns.length ? layer->patterns.at[place]
                                                                        : (uint32_t)place);
@@ -754,22 +757,26 @@ static void cell_codes(const struct bnnlab_layer *layer, size_t cells, const flo
         for (size_t j = 0; j < some; j++) {
             const int flip = layer->flip.at[(block + j) / 32] >> ((block + j) % 32) & 1;
             leaving[block + j] = values[flip ? layer->levels - places[j] : places[j]];
+            nan |= cell[block + j] != cell[block + j];
         }
     }
+    return nan;
 }
 
-/* h of some symbols of some texts from the symbol `begin` on, [samples, steps, cells]. */
-static void run_lstm(const struct run *run, const struct bnnlab_layer *layer, const int64_t *symbols,
+/* h of some symbols of some texts from the symbol `begin` on, [samples, steps, cells]. Returns whether a
+ * NaN met signs or codes. */
+static int run_lstm(const struct run *run, const struct bnnlab_layer *layer, const int64_t *symbols,
                      size_t samples, size_t begin, size_t steps, float *out)
 {
     const size_t cells = layer->outputs / 4, all = samples * cells;
     float *h = (float *)run->state, *c = h + all;
     float *gates = (float *)run->aside, *left = gates + 4 * all;
     float *panel = left + all, *weights = panel + BNNLAB_LANES * cells;
+    int nan = 0;
     for (size_t e = 0; begin == 0 && e < all; e++)
         h[e] = c[e] = 0.0f;
     for (size_t t = 0; t < steps; t++) {
-        recur(run, layer, h, samples, panel, gates);
+        nan |= recur(run, layer, h, samples, panel, gates);
         for (size_t s = 0; s < samples; s++) {
             float *i = gates + s * 4 * cells, *f = i + cells, *g = f + cells, *o = g + cells;
             float *cell = c + s * cells, *leaving = left + s * cells;
@@ -783,7 +790,7 @@ static void run_lstm(const struct run *run, const struct bnnlab_layer *layer, co
                 leaving[j] = cell[j] = kept + added;
             }
             if (layer->levels)
-                cell_codes(layer, cells, cell, leaving);
+                nan |= cell_codes(layer, cells, cell, leaving);
             else
                 apply(layer->function, leaving, 1, 1, cells);
             for (size_t j = 0; j < cells; j++)
@@ -791,6 +798,7 @@ static void run_lstm(const struct run *run, const struct bnnlab_layer *layer, co
             memcpy(out + (s * steps + t) * cells, h + s * cells, 4 * cells);
         }
     }
+    return nan;
 }
 
 /* What a network ends with, as numbers [samples, length, channels, height, width]; of each sample some
@@ -839,7 +847,7 @@ static int run_samples(const struct run *run, const void *x, size_t samples, siz
         if (layer->kind == BNNLAB_CODES)
             nan |= run_codes(run, layer, from.reals, rows, &whole);
         else if (layer->kind == BNNLAB_LSTM)
-            run_lstm(run, layer, x, samples, begin, steps, whole.reals);
+            nan |= run_lstm(run, layer, x, samples, begin, steps, whole.reals);
         else
             nan |= run_sums(run, layer, &from, rows, &whole);
         if (pooled && to.planes)

@@ -10,6 +10,8 @@ import torch
 import bnnlab
 from bnnlab import schemes
 from bnnlab.packed import images, kernels
+from bnnlab.packed.lstm import Gates
+from bnnlab.packed.network import Network
 from bnnlab.packed.packing import keys
 
 ODD = np.array(
@@ -106,3 +108,17 @@ def test_networks_take_zeros_of_either_sign_for_the_same(
     assert np.abs(scores - expected).max() <= 1e-5 * np.abs(expected).max()
     with pytest.raises(ValueError, match="not finite"):
         packed((x * np.nan).numpy())
+
+
+@pytest.mark.parametrize("scheme", ["bnn", "lab2", "binary_connect"])
+def test_a_nan_in_the_state_of_an_lstm_is_refused(any_network, isa, monkeypatch, scheme):
+    """Infinities that meet in a gate make one; signs were once multiplied by it as by a number."""
+    monkeypatch.setattr(kernels, "isa", lambda: isa)
+    model, x = any_network("lstm", scheme, samples=3)
+    packed = bnnlab.pack(model)
+    lstm = packed.layers[0]
+    huge = np.full_like(lstm.gates.shift, 3e38)
+    lstm.gates = Gates(huge, huge, np.full_like(huge, 3e38))
+    alone = Network(packed.program.until(1).steps)
+    with pytest.raises(ValueError, match="NaN"):
+        packed._run(alone, x.numpy(), (lstm.outputs,), 1)
