@@ -6,41 +6,57 @@ and comes to the same numbers. All workers must see the folder under the same pa
 """
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from uuid import uuid4
 
+import dask.config
+from distributed import Client, LocalCluster, Worker, WorkerPlugin, wait
 from filelock import FileLock
 
 from bnnlab import tasks
 from bnnlab.study.folder import Kept, made
 from bnnlab.training import files
-from bnnlab.training.conductor import Conductor, TrainerDied
-
-if TYPE_CHECKING:
-    from distributed import Client
+from bnnlab.training.trainer import Trainer
+from bnnlab.training.worker import keep_memory
 
 _POLL = 0.2  # seconds between looks
-_PATIENCE = 60.0  # seconds that a trainer whose worker died has to leave
+_PATIENCE = 60.0  # seconds that a run has to be left
 _TRIES = 5  # workers that may die under a run before it is given up
 
 
-def train_run(folder: str, run_id: str) -> None:
-    """Train one run of a comparison to its end: a Dask task.
+def train_run(folder: str, run_id: str, study: str) -> None:
+    """Train one run of a comparison to its end, in the worker's own process: a Dask task.
 
-    Raises TrainerDied, with what the trainer said, and Timeout when another one keeps the run.
+    Args:
+        folder: the comparison's.
+        run_id: the run's.
+        study: what `stop` may be told meanwhile; then a checkpoint is written, and nothing more.
+
+    Raises Timeout when something else keeps the run.
     """
+    if study in _stopped:
+        return
     with FileLock(files.run_folder(Path(folder), run_id) / "lock").acquire(timeout=_PATIENCE):
-        pass  # the trainer of a worker that died writes its checkpoint and leaves
-    with Conductor(folder, 1, [run_id]) as conductor:
-        conductor.play()
-        while (status := conductor.status()).state == "playing":
-            time.sleep(_POLL)
-    if status.state == "crashed":
-        raise TrainerDied(status.why)
+        pass  # a worker that was thought dead may still be leaving
+    keep_memory()
+    with Trainer(Path(folder), [run_id]) as trainer:
+        for _ in trainer:
+            if study in _stopped:
+                trainer.save()
+                return
+
+
+_stopped: set[str] = set()  # studies that this worker is to train no more
+
+
+def stop(study: str) -> None:
+    """Have this worker leave the runs of a study."""
+    _stopped.add(study)
 
 
 @dataclass(frozen=True)
@@ -88,21 +104,25 @@ def run(
     for log in {id(log): log for log, _ in kept.runs.values()}.values():
         tasks.get(**log.comparison["task"]).fetch()  # trainers find it here
     with _client(scheduler, workers) as client:
-        runs, futures = kept.runs, {}
+        runs, futures, study = kept.runs, {}, uuid4().hex
         for place, key in enumerate(missing):
             log, one = runs[key]
-            folder = str(log.path.resolve())
             futures[key] = client.submit(
-                train_run, folder, one.id, key=key, pure=False,
+                train_run, str(log.path.resolve()), one.id, study, key=f"{key}-{study}",
                 priority=-place,  # in the study's order
             )  # fmt: skip
-        while futures:
-            for key in [key for key, future in futures.items() if future.done()]:
-                future = futures.pop(key)
-                if future.status == "error":
-                    failed[key] = str(future.exception())
-            tell(_progress(kept, failed))
-            time.sleep(_POLL)
+        try:
+            while futures:
+                for key in [key for key, future in futures.items() if future.done()]:
+                    future = futures.pop(key)
+                    if future.status == "error":
+                        failed[key] = str(future.exception())
+                tell(_progress(kept, failed))
+                time.sleep(_POLL)
+        except KeyboardInterrupt:
+            client.run(stop, study)
+            wait(list(futures.values()), timeout=_PATIENCE)
+            raise
     return failed | _troubles(kept)
 
 
@@ -130,11 +150,8 @@ def _troubles(kept: Kept) -> dict[str, str]:
 
 
 @contextmanager
-def _client(scheduler: str | None, workers: int | None) -> "Iterator[Client]":
-    import dask.config as settings
-    from distributed import Client, LocalCluster
-
-    settings.set({"distributed.scheduler.allowed-failures": _TRIES})
+def _client(scheduler: str | None, workers: int | None) -> Iterator[Client]:
+    dask.config.set({"distributed.scheduler.allowed-failures": _TRIES})
     if scheduler is not None:
         with Client(scheduler, timeout="20s") as client:
             yield client
@@ -145,4 +162,12 @@ def _client(scheduler: str | None, workers: int | None) -> "Iterator[Client]":
         dashboard_address=None,  # pyright: ignore[reportArgumentType]
     )  # fmt: skip
     with cluster, Client(cluster) as client:
+        client.register_plugin(_Uninterrupted())
         yield client
+
+
+class _Uninterrupted(WorkerPlugin):
+    """Leaves Ctrl-C, which a terminal sends to workers as well, to whoever began the study."""
+
+    def setup(self, worker: Worker) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

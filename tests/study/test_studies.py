@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import psutil
@@ -16,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import bnnlab
 from bnnlab.cli import main
 from bnnlab.study import cluster, folder, grid, tables
-from bnnlab.training import files
+from bnnlab.training import checkpoint, files
 from bnnlab.ui.library import Library
 
 SMALL = {
@@ -82,7 +83,7 @@ def command(path, out, *more):
 def test_a_study_is_trained_tabulated_and_not_done_twice(tmp_path):
     path, out = tmp_path / "s.yaml", tmp_path / "out"
     failing = {"optimizer": "sgd", "grid": {"lr": [0.01, 10.0]}}
-    path.write_text(yaml.safe_dump({**SMALL, "schemes": ["full_precision", "bwn"], **failing}))
+    path.write_text(yaml.safe_dump({**SMALL, "schemes": ["full_precision"], **failing}))
     wanted = [f"--table={tmp_path / f't{kind}'}" for kind in tables.KINDS]
     done = subprocess.run(
         command(path, out, *wanted, "--tensorboard", str(tmp_path / "tb")),
@@ -101,8 +102,8 @@ def test_a_study_is_trained_tabulated_and_not_done_twice(tmp_path):
     assert found.equals(pd.read_parquet(tmp_path / "t.parquet"))
     assert found.runs.sum() == study.runs - len(bad)
     log = logs["lr=0.01"]
-    row = found[(found.comparison == "lr=0.01") & (found.lane == "bwn")].iloc[0]
-    ends = pd.Series([run.end["test_accuracy"] for run in log.runs if run.lane == "bwn"])
+    row = found[found.comparison == "lr=0.01"].iloc[0]
+    ends = pd.Series([run.end["test_accuracy"] for run in log.runs])
     assert row.test_accuracy == ends.mean() and row.test_accuracy_spread == ends.std()
     assert f"{ends.mean():.4f} ± {ends.std():.4f}" in (tmp_path / "t.md").read_text()
     assert r"full\_precision & " in (tmp_path / "t.tex").read_text()
@@ -114,12 +115,12 @@ def test_a_study_is_trained_tabulated_and_not_done_twice(tmp_path):
     assert [value for _, value in told] == pytest.approx(values.tolist())
     before = {path: path.stat().st_mtime_ns for path in out.rglob("scalars.jsonl")}
     refused = CliRunner().invoke(main, ["study", str(path), "--out", str(out)])
-    assert refused.exit_code == 2 and "8 of 8 runs done; --resume does" in refused.output
+    assert refused.exit_code == 2 and "4 of 4 runs done; --resume does" in refused.output
     kept = folder.create(study, out, resume=True)
     told = []
     again = cluster.run(kept, tell=told.append)  # needs no cluster: nothing is missing
     assert set(again) == set(bad) == set(told[0].failed)
-    assert told[0].done == told[0].runs == 8 and told[0].made == told[0].steps == 320
+    assert told[0].done == told[0].runs == 4 and told[0].made == told[0].steps == 160
     assert {path: path.stat().st_mtime_ns for path in out.rglob("scalars.jsonl")} == before
 
 
@@ -153,31 +154,53 @@ def test_a_study_is_one_thing_to_show_send_and_open(tmp_path):
             folder.open_study(out)
 
 
-def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path):
+def workers(study):
+    """By a run's folder, the process of a study that has trained some steps of it by now."""
+    found = {}
+    for child in psutil.Process(study.pid).children(recursive=True):
+        try:
+            for path in (Path(file.path) for file in child.open_files()):
+                if path.name == "scalars.jsonl" and path.stat().st_size > 8000:
+                    found[path.parent] = child.pid
+        except psutil.Error:
+            pass
+    return found
+
+
+def wait_for(study, condition, seconds=300):
+    """What a condition is when it is something, while a study goes on."""
+    deadline = time.monotonic() + seconds
+    while study.poll() is None and time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"nothing came of it; the study ended with {study.poll()}")
+
+
+def test_what_is_killed_and_stopped_costs_nothing_but_time(tmp_path):
     path, out = tmp_path / "s.yaml", tmp_path / "out"
-    data = {**SMALL, "grid": {}, "steps": 400, "checkpoint_every": 50}
+    data = {**SMALL, "grid": {}, "steps": 3000, "checkpoint_every": 100, "seeds": 1}
     path.write_text(yaml.safe_dump(data))
-    study = subprocess.Popen(
-        command(path, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    deadline, killed = time.monotonic() + 120, 0
-    while study.poll() is None and killed < 2:
-        assert time.monotonic() < deadline
-        for child in psutil.Process(study.pid).children(recursive=True):
-            try:
-                words = child.cmdline()
-                if "bnnlab.training.worker" not in words:
-                    continue
-                place = out / "all.bnnlab" / "runs" / words[-1] / "scalars.jsonl"
-                if place.exists() and place.stat().st_size > 8000:
-                    os.kill(child.ppid(), signal.SIGKILL)
-                    killed += 1
-                    break
-            except psutil.Error:
-                pass
-        time.sleep(0.02 if not killed else 1.0)
-    _, said = study.communicate(timeout=240)
-    assert killed and study.returncode == 0, said
+
+    def begin(*more):
+        return subprocess.Popen(
+            command(path, out, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    study = begin()
+    folder_of_one, pid = next(iter(wait_for(study, lambda: workers(study)).items()))
+    os.kill(pid, signal.SIGKILL)
+    wait_for(study, lambda: workers(study).get(folder_of_one, pid) != pid)
+    os.killpg(study.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
+    _, said = study.communicate(timeout=300)
+    assert study.returncode == 130 and "The same command with --resume goes on" in said, said
+    kept = folder.open_study(out)
+    saved = [checkpoint.read(run.folder) for _, run in kept.runs.values()]
+    assert kept.missing and max(s.step % 100 for s in saved if s), "stopped between checkpoints"
+    study = begin("--resume")
+    _, said = study.communicate(timeout=300)
+    assert study.returncode == 0, said
     undisturbed = grid.load(path).comparisons["all"].run(tmp_path / "twin.bnnlab", progress=False)
     for run in undisturbed.runs:
         there = out / "all.bnnlab" / "runs" / run.id
