@@ -29,6 +29,13 @@ struct rows {
     size_t tiles, steps;
 };
 
+/* The intrinsics of tiles do not tell the compiler what memory they read: without this, what was
+ * written to it may be left out, or come later. */
+ALWAYS_INLINE void write_down(const void *memory)
+{
+    __asm__ volatile("" : : "r"(memory) : "memory");
+}
+
 static void configure(void)
 {
     struct {
@@ -40,6 +47,7 @@ static void configure(void)
         all.row_bytes[tile] = STEP;
         all.rows[tile] = TILE_ROWS;
     }
+    write_down(&all);
     _tile_loadconfig(&all);
 }
 
@@ -183,6 +191,9 @@ ALWAYS_INLINE void multiply(const int negative, const int tall, const int wide, 
         else                                \
             _tile_dpbusd(sum, row, sign);   \
     } while (0)
+    write_down(rows);
+    write_down(signs);
+    write_down(sums);
     if (first) {
         _tile_zero(0);
         _tile_zero(1);
