@@ -151,6 +151,7 @@ class Panel:
         height: in pixels on the page.
         section: on a sheet, what begins with it.
         ticks: positions and labels of the y axis, where it names things.
+        x_ticks: the same of the x axis, where it is not marked by itself.
     """
 
     lane: str
@@ -171,6 +172,7 @@ class Panel:
     height: int = 130
     section: str = ""
     ticks: list[tuple[float, str]] = field(default_factory=list)
+    x_ticks: list[tuple[float, str]] = field(default_factory=list)
 
     def __post_init__(self):
         if self.marks and isinstance(self.marks[-1], Empty):

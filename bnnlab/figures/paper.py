@@ -190,7 +190,9 @@ def dress(axes, panel: Panel, look) -> None:
     axes.xaxis.label.set(fontsize=size, color=look("muted"))
     axes.yaxis.label.set(fontsize=size, color=look("muted"))
     axes.xaxis.labelpad = axes.yaxis.labelpad = 1.5
-    if panel.x_axis:
+    if panel.x_ticks:
+        axes.set_xticks([at for at, _ in panel.x_ticks], [name for _, name in panel.x_ticks])
+    elif panel.x_axis:
         _locate(axes.xaxis, [])
     else:
         axes.xaxis.set_visible(False)

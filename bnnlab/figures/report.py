@@ -1,8 +1,9 @@
 """A comparison as one HTML file that opens without a server or a network.
 
-Curves, flips and the scaling factor over training; weights and estimators at the recorded steps,
-under one slider; the cost where it was measured; and the settings. It holds everything twice, light
-and dark: the browser says which is drawn.
+One slider goes through the training: weights and estimators are shown as they were at its step; on
+curves, scaling factors and flips that step is marked and read off, lane by lane. Beside them the
+cost, where it was measured, and the settings. It holds everything twice, light and dark: the
+browser says which is drawn.
 """
 
 import html
@@ -20,7 +21,7 @@ from bnnlab.figures import screen, theme
 from bnnlab.figures.compose import caption, recipe, telling_layer
 from bnnlab.figures.frames import level, steps_of
 from bnnlab.figures.live import Drawn, grouped
-from bnnlab.figures.marks import Image, Panel
+from bnnlab.figures.marks import Image, Line, Panel
 from bnnlab.training.store import Log
 
 _FRAMES = 40  # steps under the slider at most
@@ -56,7 +57,7 @@ def report(log: Log, path: str | os.PathLike) -> Path:
         frames |= _data(key, panels)
         for name in theme.THEMES:
             place: Any = f"{name}-{len(sections)}"
-            items[name].append(json_item(_grid(key, panels[-1], name), place))
+            items[name].append(json_item(_grid(key, panels[-1], name, len(sections)), place))
         sections.append((title, words, moves))
     path.parent.mkdir(parents=True, exist_ok=True)
     needed = Resources(mode="inline", components=["bokeh"]).js_raw
@@ -86,8 +87,10 @@ def _contents(log: Log) -> list[tuple[str, str, str, dict[str, Any], bool]]:
         ("weights", f"Latent and binary weights of {layer}",
          "What the optimizer moves, and what the network multiplies by.", only, True),
         ("estimator", fed, "What the straight-through estimator lets through.", only, True),
-        ("hessian", f"Scaling factor of {layer}", "How curvature bends α.", only, False),
+        ("scale", "Scaling factors α", "By what each scheme multiplies its signs.", {}, False),
         ("flips", "Flips", "Whether the bits settle, and in which layers.", {}, False),
+        ("hessian", f"Curvature of {layer}",
+         "How it bends α; d and |w| are those of the last step.", only, False),
         ("cost", "Cost", "What binarizing costs and buys, measured.", {}, False),
     ]  # fmt: skip
 
@@ -127,7 +130,7 @@ def _number(value) -> float | None:
     return float(f"{value:.4g}") if np.isfinite(value) else None
 
 
-def _grid(key: str, panels: list[Panel], name: str) -> Any:
+def _grid(key: str, panels: list[Panel], name: str, section: int) -> Any:
     """Return panels in one theme, with names by which the slider finds what it moves."""
     from bokeh.models import Column, Span
 
@@ -140,8 +143,10 @@ def _grid(key: str, panels: list[Panel], name: str) -> Any:
             drawn.figure.add_layout(
                 Span(location=0, dimension="height", line_color=look("muted"), name="now")
             )
+            _add_dots(drawn, look, section)
     figures = [picture.model for picture in grouped(every)]
-    least = {"curves": 420, "cost": 420, "weights": 380}.get(key, 250)
+    wide = {"curves": 420, "cost": 420, "weights": 380, "scale": 400, "flips": 400}
+    least = wide.get(key, 250)
     return Column(
         children=figures, sizing_mode="stretch_width",
         styles={
@@ -151,11 +156,33 @@ def _grid(key: str, panels: list[Panel], name: str) -> Any:
     )  # fmt: skip
 
 
+def _add_dots(drawn: Drawn, look: theme.Look, section: int) -> None:
+    """Add a dot for each line, which the slider puts where the line is at its step."""
+    from bokeh.models import ColumnDataSource
+
+    panel = drawn.panel
+    lines = [
+        {
+            "source": renderer.data_source.id,
+            "row": f"{panel.lane} · {mark.label}" if panel.lane else mark.label,
+            "color": look(mark.color),
+        }
+        for mark, renderer in zip(panel.marks, drawn.renderers, strict=True)
+        if isinstance(mark, Line) and (np.diff(mark.columns()["x"]) > 0).all()  # not an event
+    ]
+    about = {"column": panel.title, "section": section, "theme": look.theme, "lines": lines}
+    source = ColumnDataSource({"x": [], "y": [], "color": []}, name="dots", tags=[about])
+    drawn.figure.scatter("x", "y", source=source, size=6, color="color", line_color=look("paper"))
+
+
 def _section(number: int, title: str, words: str, moves: bool) -> str:
     kind = ' class="moves"' if moves else ""
     places = "".join(f'<div class="{name}" id="{name}-{number}"></div>' for name in theme.THEMES)
+    title, words = html.escape(title), html.escape(words)
+    read = f'<div class="wide" tabindex="0" role="region" aria-label="{title} at the step">'
     return (
-        f"<section{kind}><h2>{html.escape(title)}</h2><p>{html.escape(words)}</p>{places}</section>"
+        f"<section{kind}><h2>{title}</h2><p>{words}</p>{places}"
+        f'{read}<table id="read-{number}"></table></div></section>'
     )
 
 

@@ -130,11 +130,12 @@ def dress(figure, drawn, panel: Panel, look) -> None:
             ticker=FixedTicker(ticks=panel.y_ticks()),
             formatter=NumeralTickFormatter(format="0.[00000]"),
         )
-    if panel.ticks:
-        figure.yaxis[0].update(
-            ticker=FixedTicker(ticks=[at for at, _ in panel.ticks]),
-            major_label_overrides=dict(panel.ticks),
-        )
+    for axis, ticks in ((figure.xaxis[0], panel.x_ticks), (figure.yaxis[0], panel.ticks)):
+        if ticks:
+            axis.update(
+                ticker=FixedTicker(ticks=[at for at, _ in ticks]),
+                major_label_overrides=dict(ticks),
+            )
     figure.xgrid.grid_line_color = None
     figure.ygrid.visible = panel.y_axis and not panel.ticks
     if panel.hover:

@@ -131,6 +131,11 @@ class LayerView(View):
         return run.arrays(self.step)
 
 
+def nothing(why: str) -> Panel:
+    """Return an empty panel that says why it is empty."""
+    return Panel("", "", "", [], (0, 1), (0, 1), empty=why, x_axis=False)
+
+
 def layer_names(log: Log) -> list[str]:
     """Return the names of the networks' layers, in order."""
     return list(dict.fromkeys(layer["name"] for run in log.runs for layer in run.layers))

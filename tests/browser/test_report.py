@@ -23,10 +23,21 @@ def test_it_opens_from_a_file_and_its_slider_goes_back_in_time(browser, trained_
     weights = page.locator("section.moves .dark canvas").first
     weights.scroll_into_view_if_needed()
     late = weights.screenshot()
+    scale, flips = (
+        page.locator("section", has=page.get_by_role("heading", name=name)).locator(".wide")
+        for name in ("Scaling factors α", "Flips")
+    )
+    ended = scale.inner_text(), flips.inner_text()
+    assert all("At step 40" in said and "bwn" in said for said in ended)
     page.locator("#time").fill("0")
     page.locator("#step", has_text="0").wait_for()
     page.wait_for_timeout(300)
     assert weights.screenshot() != late
+    alpha, other = (
+        float(said.split("\nbwn")[1].split()[1]) for said in (ended[0], scale.inner_text())
+    )
+    assert alpha != other
+    assert "At step 0" in flips.inner_text() and flips.inner_text() != ended[1]
 
     page.get_by_role("button", name="Play").click()
     page.wait_for_function("document.getElementById('step').textContent === '40'")

@@ -16,8 +16,9 @@ def test_it_holds_results_settings_and_every_section(log, tmp_path):
         "Decision boundaries",
         "Latent and binary weights of",
         "Estimators of the activations",
-        "Scaling factor of",
+        "Scaling factors α",
         "Flips",
+        "Curvature of",
         "Settings",
     ):
         assert title in page

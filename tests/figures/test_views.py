@@ -14,8 +14,8 @@ from bnnlab.figures.views.boundary import LEVELS
 from bnnlab.figures.views.cost import engineering
 from bnnlab.figures.views.line_scan import _limits as line_limits
 
-VIEWS = ["curves", "boundary", "weights", "bits", "flips", "estimator", "gradients", "time",
-         "spectrum", "hessian", "line_scan", "cost"]  # fmt: skip
+VIEWS = ["curves", "boundary", "weights", "bits", "flips", "scale", "estimator", "gradients",
+         "time", "spectrum", "hessian", "line_scan", "cost", "roofline"]  # fmt: skip
 
 
 def panels(name, log, **options):
@@ -298,8 +298,11 @@ def test_cost_says_how_many_times_less(trained_folder, tmp_path):
     assert words["parameters"] == ["1.00 k / 20"]
     assert words["file · times smaller"] == ["200 B · 20×"]
     assert words["time, batch of 1 · speed-up"] == ["10.0 µs · 5× / 2×"]
-    legend = panels("cost", log)[-1].marks[-2].text[0]
-    assert legend == "■ packed   ○ torch   △ oneDNN   49 of 50 equal"
+    legends = {panel.title: panel.marks[-2].text[0] for panel in panels("cost", log)}
+    assert legends["time, batch of 1 · speed-up"] == (
+        "■ packed   ○ torch   △ oneDNN   ◇ bf16   ▽ int8"
+    )
+    assert legends["parameters"].startswith("■ 1-bit")
     assert words["multiply-accumulates"] == ["900 / 100"]
     with pytest.raises(ValueError, match="no times for batches of 7; there are some for 1"):
         panels("cost", log, batch=7)

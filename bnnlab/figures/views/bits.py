@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnnlab.figures.marks import Image, Panel, Text
-from bnnlab.figures.view import LayerView, Z, percent
+from bnnlab.figures.view import LayerView, Z, nothing, percent
 
 
 class Bits(LayerView):
@@ -31,11 +31,6 @@ class Bits(LayerView):
             if layer["weight_bits"] == 1
         ]
         return panels or [nothing("no layer here has 1-bit weights")]
-
-
-def nothing(why: str) -> Panel:
-    """Return an empty panel that says why it is empty."""
-    return Panel("", "", "", [], (0, 1), (0, 1), empty=why, x_axis=False)
 
 
 def unpack(packed: np.ndarray, shape: np.ndarray) -> np.ndarray:

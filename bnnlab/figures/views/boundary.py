@@ -4,8 +4,7 @@ import numpy as np
 
 from bnnlab.figures.marks import Image, Panel, Points
 from bnnlab.figures.theme import class_color
-from bnnlab.figures.view import View, heading, seed_parameter, step_parameter
-from bnnlab.figures.views.bits import nothing
+from bnnlab.figures.view import View, heading, nothing, seed_parameter, step_parameter
 
 LEVELS = 16
 MOST_POINTS = 240

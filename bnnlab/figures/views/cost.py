@@ -8,11 +8,13 @@ from bnnlab.figures.view import View, seed_parameter
 
 
 class Cost(View):
-    """For each lane: parameters, bytes in the file, multiply-accumulates, time and memory.
+    """For each lane: parameters, bytes in the file, multiply-accumulates, memory, traffic and time.
 
     Times and memory are measured on this machine: the packed network on the C kernel (filled)
-    beside PyTorch float32 as one meets it and through oneDNN, its best (open markers). Axes are
-    logarithmic; the words give the numbers, the packed one first, and how many times it is less.
+    beside PyTorch in float32, as one meets it and through oneDNN, in bfloat16 and in dynamic int8
+    (open markers). Traffic is what a pass moves, each operand once. The limit is what the
+    instruction set that ran does with everything in registers, or reading the packed weights. Axes
+    are logarithmic; the words give the numbers, the packed one first, and how many times it is less.
     """
 
     key = "cost"
@@ -36,6 +38,7 @@ class Cost(View):
         runs = [log.run(lane, self.seed) for lane in self.chosen_lanes(log)]
         batch = self._batch(runs)
         costs = [_flat(run.cost or {}, batch) for run in runs]
+        size = batch or "…"
         return [
             _panel("parameters", runs, costs, "", [
                 ("1-bit", "weights_1bit", "square", True),
@@ -55,10 +58,19 @@ class Cost(View):
             _panel("multiplications of a training step · times fewer", runs, costs, "", [
                 ("left", "multiplications", "square", True),
                 ("plain", "multiplications_plain", "circle", False)], ratios=True),
-            _panel(f"time, batch of {batch or '…'} · speed-up", runs, costs, "s", [
+            _panel(f"traffic, batch of {size} · times less", runs, costs, "B", [
+                ("packed", "traffic_packed", "square", True),
+                ("float32", "traffic_float32", "circle", False)], ratios=True),
+            _panel(f"time, batch of {size} · speed-up", runs, costs, "s", [
                 ("packed", "packed_s", "square", True),
                 ("torch", "torch_s", "circle", False),
-                ("oneDNN", "onednn_s", "triangle", False)], ratios=True, note=_checked(costs)),
+                ("oneDNN", "onednn_s", "triangle", False),
+                ("bf16", "bfloat16_s", "diamond", False),
+                ("int8", "int8_s", "inverted_triangle", False)], ratios=True),
+            _panel("of it packing the inputs of layers", runs, costs, "s", [
+                ("packing", "packing_s", "square", True)]),
+            _panel(f"share of the limit{_where(runs)}", runs, costs, "%", [
+                ("packed", "limit_percent", "square", True)], note=_checked(costs)),
         ]  # fmt: skip
 
     def _batch(self, runs):
@@ -82,6 +94,10 @@ def _flat(cost, batch):
             for key, times in measured.items():
                 if key.endswith("_s") and times:
                     flat[key] = times["median"]
+            for kind, moved in measured.get("traffic", {}).items():
+                flat[f"traffic_{kind}"] = moved
+            if measured.get("limit"):
+                flat["limit_percent"] = 100 * measured["limit"]["share"]["median"]
     return {key: value for key, value in flat.items() if value > 0}
 
 
@@ -116,8 +132,17 @@ def _panel(heading, runs, costs, unit, quantities, ratios=False, note=""):
 
 _SIGNS = {
     ("square", True): "■", ("diamond", True): "◆", ("circle", False): "○",
-    ("triangle", False): "△", ("triangle", True): "▲",
+    ("triangle", False): "△", ("triangle", True): "▲", ("diamond", False): "◇",
+    ("inverted_triangle", False): "▽",
 }  # fmt: skip
+
+
+def _where(runs):
+    """Say which instruction sets ran, in how many threads."""
+    ran = {(run.cost["isa"], run.cost["threads"]) for run in runs if "isa" in (run.cost or {})}
+    said = [f"{isa}, {'one thread' if threads == 1 else f'{threads} threads'}"
+            for isa, threads in sorted(ran)]  # fmt: skip
+    return "".join(f" · {words}" for words in said)
 
 
 def _checked(costs):

@@ -4,8 +4,7 @@ import numpy as np
 import param
 
 from bnnlab.figures.marks import Band, Line, Panel, Text, steps
-from bnnlab.figures.view import LayerView, Z, peak, percent
-from bnnlab.figures.views.bits import nothing
+from bnnlab.figures.view import LayerView, Z, nothing, peak, percent
 
 _REACHES = {"weights": "latent", "activations": "reach_activations"}
 

@@ -7,8 +7,7 @@ import numpy as np
 from bnnlab.figures import lines
 from bnnlab.figures.marks import Band, Image, Panel, steps
 from bnnlab.figures.series import over_seeds
-from bnnlab.figures.view import LayerView, Z, nice, number, peak, through
-from bnnlab.figures.views.bits import nothing
+from bnnlab.figures.view import LayerView, Z, nice, nothing, number, peak, through
 
 LEVELS = 24
 

@@ -3,8 +3,7 @@
 import numpy as np
 
 from bnnlab.figures.marks import Line, Panel, Points, Text
-from bnnlab.figures.view import LayerView, Z, heading, nice, number
-from bnnlab.figures.views.bits import nothing
+from bnnlab.figures.view import LayerView, Z, heading, nice, nothing, number
 
 # Of the words, from the top, as shares of the axis.
 _HEIGHTS = np.array([0.06, 0.15, 0.24])

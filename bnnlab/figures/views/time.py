@@ -7,8 +7,7 @@ import numpy as np
 from bnnlab.figures import lines
 from bnnlab.figures.marks import Panel
 from bnnlab.figures.series import Series
-from bnnlab.figures.view import View, Z, diverged, nice, seed_parameter, step_parameter
-from bnnlab.figures.views.bits import nothing
+from bnnlab.figures.view import View, Z, diverged, nice, nothing, seed_parameter, step_parameter
 from bnnlab.training.store import Log
 
 _LEAST = 1e-12  # what the axis goes down to at most
