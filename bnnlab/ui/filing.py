@@ -1,11 +1,11 @@
-"""What a page does when its browser asks: comparisons as folders and files, figures as files."""
+"""What a page does when its browser asks: comparisons, figures and packed networks as files."""
 
 import base64
 from typing import TYPE_CHECKING
 
 from bnnlab.ui.actions import Message
 from bnnlab.ui.library import Upload
-from bnnlab.ui.send import figure_file, zipped
+from bnnlab.ui.send import Packed, figure_file, packed_file, zipped
 
 if TYPE_CHECKING:
     from bnnlab.ui.page import Page
@@ -72,6 +72,24 @@ def export(page: "Page", message: Message) -> None:
     )
 
 
+def pack(page: "Page", message: Message) -> None:
+    """Hand out a lane's network as packed bits."""
+    log, lane, kind = page.session.log, message.get("lane"), message.get("kind")
+    if log is None or lane not in log.lanes:
+        return
+    try:
+        page.session.check_packable()
+    except ValueError as error:
+        page.say(str(error))
+        return
+
+    def hand(made: Packed) -> None:
+        _deliver(page, f"{page.session.name or 'bnnlab'}-{made.name}", made.kind, made.data)
+        page.say(f"{made.name}: {made.said}.")
+
+    page.later("Packing", lambda: packed_file(log.path, lane, kind), hand)
+
+
 def upload(page: "Page", message: Message) -> None:
     """Receive a zipped comparison, part by part."""
     try:
@@ -106,5 +124,5 @@ def _deliver(page: "Page", name: str, kind: str, data: bytes) -> None:
 
 ACTIONS = {
     action.__name__.rstrip("_"): action
-    for action in (save, open_, compare, download, export, upload)
+    for action in (save, open_, compare, download, export, pack, upload)
 }

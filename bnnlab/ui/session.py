@@ -218,18 +218,22 @@ class Session:
         """
         if self.log is None or self.measuring:
             return
-        if not list(self.log.path.glob("runs/*/checkpoint/*.json")):
-            every = self.log.comparison["checkpoint_every"]
-            raise ValueError(
-                f"What is packed is a checkpoint, and the first is written at step {every:,}, when "
-                "a trainer stops, or at the end."
-            )
+        self.check_packable()
         self._measuring = subprocess.Popen(
             [sys.executable, "-m", "bnnlab.cost", str(self.log.path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
+
+    def check_packable(self) -> None:
+        """Raise ValueError while there is no checkpoint yet to pack."""
+        if self.log is not None and not list(self.log.path.glob("runs/*/checkpoint/*.json")):
+            every = self.log.comparison["checkpoint_every"]
+            raise ValueError(
+                f"What is packed is a checkpoint, and the first is written at step {every:,}, when "
+                "a trainer stops, or at the end."
+            )
 
     @property
     def measuring(self) -> bool:

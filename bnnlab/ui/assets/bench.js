@@ -28,6 +28,7 @@ export function render({ model, el }) {
   const story = storyPart(send, find)
   const help = helpPart()
   const library = libraryPart(send, model.embedded)
+  const exports = exportPart(send)
   const views = viewsPart(send, h("div.figures", {}, model.get_child("figures")))
 
   const notice = h("div.notice", { role: "alert", hidden: true })
@@ -38,7 +39,7 @@ export function render({ model, el }) {
   const shade = h("div.shade", { onclick: () => drawer(false) })
   const root = h(`div.app${model.embedded ? ".embedded" : ""}`, { tabindex: "-1" },
     h("header.top", {}, h("span.brand", {}, "bnnlab"), library.element, busy, bar.element,
-      h("div.right", {}, shelf.menu, exportPart(send),
+      h("div.right", {}, shelf.menu, exports.element,
         iconButton("help", "Keys and help (?)", help.open),
         iconButton("moon", "Light or dark", () => theme(!root.classList.contains("dark"), true)),
         iconButton("settings", "Settings", () => drawer(!root.classList.contains("drawn")), ".narrow"))),
@@ -87,7 +88,7 @@ export function render({ model, el }) {
     update(model[name])
   }
   watch("form", (value) => { form.update(value); restart.update(value); story.point() })
-  watch("lanes", (value) => { lanes.draw(value); story.point() })
+  watch("lanes", (value) => { lanes.draw(value); exports.update(value); story.point() })
   watch("views", (value) => { views.update(value); story.point() })
   watch("card", card.update)
   watch("stories", shelf.update)

@@ -60,13 +60,27 @@ function libraryPart(send, embedded) {
 }
 
 function exportPart(send) {
-  const kinds = [["pdf", "PDF"], ["svg", "SVG"], ["png", "PNG"], ["html", "HTML"]]
-  const group = (what, text) => h("div.export-row", { role: "group", "aria-label": text }, h("span", {}, text),
-    ...kinds.map(([kind, label]) => h("button", { type: "button", "aria-label": `${text} as ${label}`, onclick: () => send({ do: "export", what, kind }) }, label)))
-  const button = h("button", { type: "button", "aria-label": "Export", title: "Export figures" }, icon("download"), h("span.wide", {}, "Export"))
-  const place = menu(button, h("div.panel.export", {}, group("view", "This view"), group("sheet", "Whole sheet"),
-    h("p.note", {}, "PDF and SVG are vector graphics with text as text; HTML opens without a server.")))
-  return place
+  const row = (text, first, kinds, act) => h("div.export-row", { role: "group", "aria-label": text }, first,
+    ...kinds.map(([kind, label]) => h("button", { type: "button", "aria-label": `${text} as ${label}`, onclick: () => act(kind) }, label)))
+  const figures = [["pdf", "PDF"], ["svg", "SVG"], ["png", "PNG"], ["html", "HTML"]]
+  const figure = (what, text) => row(text, h("span", {}, text), figures, (kind) => send({ do: "export", what, kind }))
+  const lane = h("select", { "aria-label": "Lane to pack" })
+  const packed = row("Packed network", lane, [["safetensors", "safetensors"], ["onnx", "ONNX"], ["c", "C"]],
+    (kind) => send({ do: "pack", lane: lane.value, kind }))
+  const button = h("button", { type: "button", "aria-label": "Export", title: "Export figures and packed networks" }, icon("download"), h("span.wide", {}, "Export"))
+  const element = menu(button, h("div.panel.export", {}, figure("view", "This view"), figure("sheet", "Whole sheet"),
+    h("p.note", {}, "PDF and SVG are vector graphics with text as text; HTML opens without a server."),
+    h("h2", {}, "Packed network"), packed,
+    h("p.note", {}, "The last checkpoint as packed bits: safetensors for bnnlab, ONNX for other runtimes, C for a compiler alone.")))
+
+  /** Offer the lanes, first the one after the float twin. */
+  function update(lanes) {
+    const was = lane.value
+    lane.replaceChildren(...lanes.map((one) => h("option", { value: one.name }, one.title)))
+    const kept = lanes.some((one) => one.name === was) ? was : (lanes.find((one) => one.name !== "full_precision") || lanes[0])?.name
+    if (kept) lane.value = kept
+  }
+  return { element, update }
 }
 
 /** Hand a file that came over the session's own connection to the browser. */
