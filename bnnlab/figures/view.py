@@ -190,7 +190,7 @@ def number(value: float) -> str:
         mantissa, exponent = f"{value:.1e}".split("e")
         shown = f"{mantissa}e{int(exponent)}"
     else:
-        shown = f"{value:.3g}"
+        shown = f"{value:,.0f}" if size >= 1000 else f"{value:.3g}"
     return shown.replace("-", "−")
 
 
