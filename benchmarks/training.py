@@ -8,9 +8,14 @@ turns. All run in one process that keeps its memory, as a trainer does; images a
 which take the same time.
 
     python benchmarks/training.py [--rounds 15] [--width 2048] [--threads 1]
+    python benchmarks/training.py --layouts [--rounds 5]
+
+With --layouts it is how lanes share two cores: one process with a thread or two, or two processes
+with a thread each, in lane-steps a second of eight lanes on the digits and of two wide ones.
 """
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -21,6 +26,7 @@ from machine import machine
 from torch import nn
 
 from bnnlab import Comparison
+from bnnlab.training.conductor import Conductor
 from bnnlab.training.lane import Lane
 from bnnlab.training.worker import keep_memory
 
@@ -83,16 +89,65 @@ def measure(width: int, rounds: int, steps: int) -> dict[str, list[float]]:
     return taken
 
 
+LAYOUTS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2),
+           "2 processes, 1 thread each": (2, 1)}  # fmt: skip
+WORK = {
+    "8 lanes, 64-100-100-10": {
+        "task": "digits", "network": {"name": "mlp", "width": 100, "depth": 2}, "steps": 200,
+        "schemes": ["full_precision", "binary_connect", "bwn", "bnn", "xnor_net", "dorefa", "lab",
+                    "lab2"],
+    },
+    "2 lanes, 64-2048-2048-2048-10": {
+        "task": "digits", "network": {"name": "mlp", "width": 2048, "depth": 3}, "steps": 10,
+        "schemes": ["bwn", "bnn"],
+    },
+}  # fmt: skip
+
+
+def laid_out(about: dict, processes: int, threads: int) -> float:
+    """Return lane-steps a second of a comparison, without the start of its processes."""
+    cadence = {"probe_every": 1000, "evaluate_every": 1000, "checkpoint_every": 1000}
+    comparison = Comparison(**about, **cadence, threads=threads)
+    with tempfile.TemporaryDirectory() as folder:
+        log = comparison.create(f"{folder}/it.bnnlab")
+        with Conductor(log.path, processes) as conductor:
+            conductor.play(until=1)
+            while conductor.status().state == "playing":
+                time.sleep(0.01)
+            conductor.play(until=comparison.steps - 1)
+            began = time.perf_counter()
+            while conductor.status().state == "playing":
+                time.sleep(0.005)
+            seconds = time.perf_counter() - began
+    return (comparison.steps - 2) * len(comparison.schemes) / seconds
+
+
+def print_layouts(rounds: int) -> None:
+    """Print lane-steps a second of each layout, taking turns."""
+    print("| work | " + " | ".join(LAYOUTS) + " |\n|" + "---|" * (1 + len(LAYOUTS)))
+    for name, about in WORK.items():
+        taken: dict[str, list[float]] = {layout: [] for layout in LAYOUTS}
+        for _ in range(rounds):
+            for layout, (processes, threads) in LAYOUTS.items():
+                taken[layout].append(laid_out(about, processes, threads))
+        cells = [f"{statistics.median(values):.0f}" for values in taken.values()]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
 @click.command()
 @click.option("--rounds", default=15, show_default=True)
 @click.option("--steps", default=3, show_default=True, help="Of a turn.")
 @click.option("--width", default=2048, show_default=True)
 @click.option("--threads", default=1, show_default=True)
-def main(rounds: int, steps: int, width: int, threads: int) -> None:
+@click.option("--layouts", is_flag=True, help="How lanes share two cores.")
+def main(rounds: int, steps: int, width: int, threads: int, layouts: bool) -> None:
     """Print the table."""
+    print(machine())
+    if layouts:
+        print_layouts(rounds)
+        return
     keep_memory()
     torch.set_num_threads(threads)
-    print(machine())
     print(
         f"784-{width}-{width}-{width}-10, batch 100, {threads} thread; medians of {rounds} turns\n"
     )

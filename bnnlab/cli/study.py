@@ -68,6 +68,8 @@ def command(file, out, resume, scheduler, workers, table, tensorboard, dry_run) 
     from bnnlab.study import cluster, folder, grid, tables
     from bnnlab.training import files
 
+    if scheduler is not None and workers is not None:
+        raise click.UsageError("--workers is for this machine; a scheduler has workers of its own")
     study = grid.load(file)
     for path in table:
         tables.check(path)

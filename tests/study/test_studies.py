@@ -12,9 +12,11 @@ import psutil
 import pytest
 import yaml
 from click.testing import CliRunner
+from distributed import LocalCluster
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import bnnlab
+from bnnlab import limits
 from bnnlab.cli import main
 from bnnlab.study import cluster, folder, grid, tables
 from bnnlab.training import checkpoint, files
@@ -52,12 +54,18 @@ def test_a_grid_is_every_combination():
         ({"grid": {"lr": [-1]}}, "lr=-1: .*lr"),
         ({"grid": {"scheme.bnn.variant": ["x"]}}, "schemes does not list bnn"),
         ({"schemes": ["nothing"]}, "nothing"),
-        ({"seeds": 60, "grid": {"lr": [i / 1000 for i in range(1, 100)]}}, "more than 10000 runs"),
     ],
 )
 def test_what_is_wrong_with_a_study_is_said(changes, message):
     with pytest.raises(ValueError, match=message):
         grid.study({**SMALL, **changes})
+
+
+def test_a_study_has_so_many_runs(monkeypatch):
+    monkeypatch.setattr(limits, "STUDY_RUNS", 8)
+    assert grid.study(SMALL).runs == 8
+    with pytest.raises(ValueError, match="more than 8 runs; split it"):
+        grid.study({**SMALL, "seeds": 3})
 
 
 def test_what_is_no_study_is_refused(tmp_path):
@@ -70,14 +78,15 @@ def test_what_is_no_study_is_refused(tmp_path):
     path.write_text(yaml.safe_dump(SMALL))
     refused = CliRunner().invoke(main, ["study", str(path), "--table", "x.doc"])
     assert refused.exit_code == 2 and "give .csv, .parquet, .md, .tex" in refused.output
+    refused = CliRunner().invoke(main, ["study", str(path), "--scheduler=tcp://a", "--workers=2"])
+    assert refused.exit_code == 2 and "--workers is for this machine" in refused.output
     listed = CliRunner().invoke(main, ["study", str(path), "--dry-run"])
     assert "batch_norm=off: 4 runs of 40 steps" in listed.output
     assert [path.name for path in tmp_path.iterdir()] == ["s.yaml"]
 
 
 def command(path, out, *more):
-    return [sys.executable, "-m", "bnnlab", "study", str(path), "--out", str(out),
-            "--workers", "2", *more]  # fmt: skip
+    return [sys.executable, "-m", "bnnlab", "study", str(path), "--out", str(out), *more]
 
 
 def test_a_study_is_trained_tabulated_and_not_done_twice(tmp_path):
@@ -85,10 +94,12 @@ def test_a_study_is_trained_tabulated_and_not_done_twice(tmp_path):
     failing = {"optimizer": "sgd", "grid": {"lr": [0.01, 10.0]}}
     path.write_text(yaml.safe_dump({**SMALL, "schemes": ["full_precision"], **failing}))
     wanted = [f"--table={tmp_path / f't{kind}'}" for kind in tables.KINDS]
-    done = subprocess.run(
-        command(path, out, *wanted, "--tensorboard", str(tmp_path / "tb")),
-        capture_output=True, text=True,
-    )  # fmt: skip
+    wanted.append(f"--tensorboard={tmp_path / 'tb'}")
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as elsewhere:
+        done = subprocess.run(
+            command(path, out, f"--scheduler={elsewhere.scheduler_address}", *wanted),
+            capture_output=True, text=True,
+        )  # fmt: skip
     study = grid.load(path)
     logs = {name: bnnlab.open(out / f"{name}.bnnlab") for name in study.comparisons}
     bad = [
@@ -184,8 +195,8 @@ def test_what_is_killed_and_stopped_costs_nothing_but_time(tmp_path):
 
     def begin(*more):
         return subprocess.Popen(
-            command(path, out, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
+            command(path, out, "--workers", "2", *more),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
     study = begin()
