@@ -61,7 +61,8 @@ def _go(page: "Page", address: Address, *, play: bool, refused: list[str]) -> No
         comparison = page.settings.comparison()
     except ValueError:  # of a task that still needs a file, for one; it is said beside its field
         refused.append(
-            "The settings lack something; until it is there, this is another comparison."
+            "The settings lack something, which they say; until it is there, this is the opening "
+            "comparison."
         )
         comparison = Comparison.from_dict(OPENING)
     running = page.session.comparison
@@ -87,7 +88,14 @@ def _open(page: "Page", name: str, *, play: bool, refused: list[str]) -> None:
     except ValueError as error:
         _go(page, {}, play=play, refused=[f"open: {error}."])
         return
-    page.later("Opening", lambda: page.session.open(folder, name), lambda: page.began(refused))
+
+    def show() -> None:
+        page.settings = settings_of({})  # of no address: what was opened has its own
+        page.began()
+        if refused:
+            page.say(" ".join(refused), "bad")
+
+    page.later("Opening", lambda: page.session.open(folder, name), show)
     if play:
         page.later("Opening", page.go_on)
 

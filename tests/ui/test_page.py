@@ -44,6 +44,22 @@ def trainers():
     ]
 
 
+def test_an_address_opens_what_is_kept_with_its_settings(tmp_path):
+    SMALL.create(tmp_path / "study.bnnlab" / "width=8.bnnlab")
+    made = Page(
+        library=tmp_path, autoplay=False, address={"open": "study/width=8", "view": "weights"}
+    )
+    try:
+        until(made, lambda: made.session.name == "study/width=8" and made.bench.lanes)
+        values = made.bench.form["values"]
+        assert values["task"] == "moons" and values["network.width"] == "8"
+        assert made.settings.comparison().to_dict() == SMALL.to_dict()
+        assert made.views.to_address() == {"view": "weights"} and not made.bench.notice.get("text")
+    finally:
+        made.close()
+        made._thread.shutdown(wait=True)
+
+
 def test_trains_pauses_steps_and_goes_on(page):
     until(page, lambda: page.session.status().step > 3)
     page.handle({"do": "pause"})
