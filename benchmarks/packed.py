@@ -1,4 +1,4 @@
-"""Packed bits beside PyTorch float32: products of several shapes, then whole networks.
+"""Packed networks beside PyTorch, and what processes that run them hold.
 
     python benchmarks/packed.py [--rounds 31] [--isa avx512]
 
@@ -17,25 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from machine import machine
 from safetensors.torch import save_file
 
 import bnnlab
 from bnnlab import nn, schemes
 from bnnlab.packed import kernels
-from bnnlab.packed.benchmark import compare, interleaved, one_thread, onednn_linear
+from bnnlab.packed.benchmark import compare, instruction_set
+from bnnlab.packed.twins import WAYS
 
-# Samples, outputs, inputs.
-SHAPES = [
-    (1, 128, 128),
-    (100, 128, 128),
-    (1, 1024, 1024),
-    (1, 4096, 4096),
-    (64, 4096, 4096),
-    (256, 1024, 1024),
-    (100, 2048, 2048),
-]
 NETWORKS = [("bnn", 128, 2), ("lab", 128, 2), ("bnn", 1024, 3), ("dorefa", 1024, 3),
             ("lab", 1024, 3), ("bnn", 4096, 3)]  # fmt: skip
 BATCHES = (1, 100)
@@ -45,45 +35,12 @@ def microseconds(timing):
     return f"{timing['median'] * 1e6:,.1f}"
 
 
-def times(timing, other):
-    return f"{other['median'] / timing['median']:.1f}"
-
-
 def table(heading, columns, rows):
     print(f"\n### {heading}\n")
     print("| " + " | ".join(columns) + " |")
     print("|" + " --- |" * len(columns))
     for row in rows:
         print("| " + " | ".join(row) + " |", flush=True)
-
-
-@one_thread()
-@torch.inference_mode()
-def product(m, n, k, rounds):
-    """One shape: bits times bits, packing apart and counted, and floats times bits."""
-    generator = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(m, k, generator=generator), torch.randn(n, k, generator=generator)
-    panels = kernels.pack_panels(kernels.pack_signs(weight), k)
-    bits = kernels.pack_signs(x)
-    onednn = onednn_linear(weight, None, m)
-    timed = interleaved(
-        {
-            "xnor": lambda: kernels.xnor_matmul(bits, panels, n, k),
-            "pack": lambda: kernels.pack_signs(x),
-            "both": lambda: kernels.xnor_matmul(kernels.pack_signs(x), panels, n, k),
-            "sign": lambda: kernels.sign_matmul(x, panels, n),
-            "torch": lambda: F.linear(x, weight),
-            "onednn": lambda: onednn(x),
-        },
-        rounds,
-    )
-    figures = [microseconds(timed[name]) for name in timed]
-    ratios = [
-        f"{times(timed[name], timed['torch'])} / {times(timed[name], timed['onednn'])}"
-        for name in ("both", "sign")
-    ]
-    gops = f"{2 * m * n * k / timed['xnor']['median'] / 1e9:,.0f}"
-    return [f"{m}, {n}, {k}", *figures, *ratios, gops]
 
 
 def network(scheme, width, depth, batch, rounds):
@@ -103,7 +60,8 @@ def network(scheme, width, depth, batch, rounds):
         model(x)  # batch norm statistics
     model.eval()
     packed = bnnlab.pack(model)
-    timed = compare(model, packed, np.ascontiguousarray(x[:batch].numpy()), rounds)
+    found = compare(model, packed, np.ascontiguousarray(x[:batch].numpy()), rounds)
+    timed, faster = found["seconds"], found["faster"]
     size = bnnlab.summary(model).bytes_float32
     return [
         scheme,
@@ -113,7 +71,8 @@ def network(scheme, width, depth, batch, rounds):
         microseconds(timed["packing"]) if "packing" in timed else "",
         microseconds(timed["torch"]),
         microseconds(timed["onednn"]),
-        f"{times(timed['packed'], timed['torch'])} / {times(timed['packed'], timed['onednn'])}",
+        " / ".join(f"{faster[way]['median']:.1f}" if way in faster else "-" for way in WAYS),
+        f"{100 * found['limit']['share']['median']:.0f} %",
         f"{size:,} / {packed.payload:,} = {size / packed.payload:.1f}",
     ]
 
@@ -179,20 +138,17 @@ def main():
     parser.add_argument("--rounds", type=int, default=31, help="samples of each contender")
     parser.add_argument("--isa", choices=kernels.isas(), help="the kernels' instruction set")
     options = parser.parse_args()
-    if options.isa:
-        os.environ["BNNLAB_ISA"] = options.isa
+    with instruction_set(options.isa):
+        tables(options.rounds)
+
+
+def tables(rounds):
     print(f"{machine()}; kernels: {kernels.isa()}; one thread, load {os.getloadavg()[0]:.1f}")
-    table(
-        "Products, us (samples, outputs, inputs); x is F.linear / oneDNN",
-        ["shape", "xnor", "packing", "packing + xnor", "float x sign", "F.linear", "oneDNN",
-         "x packing + xnor", "x float x sign", "xnor GOPS"],
-        (product(*shape, options.rounds) for shape in SHAPES),
-    )  # fmt: skip
     table(
         "Networks 784 - width x depth - 10, us a batch",
         ["scheme", "width x depth", "batch", "packed", "of it packing", "F.linear", "oneDNN",
-         "x F.linear / oneDNN", "bytes float32 / packed"],
-        (network(*kind, batch, options.rounds) for kind in NETWORKS for batch in BATCHES),
+         "x F.linear / oneDNN / bf16 / int8", "of the limit", "bytes float32 / packed"],
+        (network(*kind, batch, rounds) for kind in NETWORKS for batch in BATCHES),
     )  # fmt: skip
     table(
         "Peak resident memory of a process beyond its imports (Linux), MiB",

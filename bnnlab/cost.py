@@ -2,9 +2,9 @@
 
     python -m bnnlab.cost digits.bnnlab [--lane LANE] [--run ID]
 
-packs each run's last checkpoint, times it beside PyTorch with one thread, compares predictions over
-the task's whole test set (of a text, its first sequences), and writes `cost.json` into the run's
-folder. `measure` does so in a process of its own.
+packs each run's last checkpoint, times it beside PyTorch with one thread and beside this machine's
+limit, compares predictions over the task's whole test set (of a text, its first sequences), and
+writes `cost.json` into the run's folder. `measure` does so in a process of its own.
 """
 
 import argparse
@@ -21,8 +21,10 @@ import numpy as np
 from bnnlab.training import files, store
 
 BATCHES = (1, 100)
+AT_ONCE = 100  # samples whose predictions are compared at once
+FEWER_BITS = ("bfloat16", "int8")  # ways of PyTorch whose predictions are not those of float32
 MOST_SEQUENCES = 2000  # of a text, whose predictions are compared
-ROUNDS = (5, 31)  # samples of each time: the more, the faster the network
+ROUNDS = (5, 21)  # samples of each time: the more, the faster the network
 SECONDS = 5.0  # that they should not take much longer than
 
 
@@ -60,18 +62,31 @@ def measure(
     }
 
 
-def measure_run(log: store.Log, run: store.RunLog, test_x: np.ndarray) -> dict[str, Any]:
+def measure_run(
+    log: store.Log,
+    run: store.RunLog,
+    test_x: np.ndarray,
+    *,
+    batches: Sequence[int] = BATCHES,
+    threads: int = 1,
+    rounds: int | None = None,
+) -> dict[str, Any]:
     """Measure one run in this process and write its `cost.json`.
 
     Args:
         log: the comparison.
         run: the run; it must have a checkpoint.
         test_x: the task's test set, float32 (samples, inputs), or int64 (samples, time) of a text.
+        batches: how many samples at once.
+        threads: that each pass shares its work out among.
+        rounds: samples of each time; by default as many as take some seconds.
 
     Returns:
         The record: "step", the counts, "isa", "threads", "machine", "compared" (what PyTorch is
-        timed with), "batches" of timings, memory and how many predictions agree; or with
-        "not_packable", the reason, and the counts alone.
+        timed with), "batches", memory and how many predictions agree, of the packed network and of
+        PyTorch in fewer bits; or with "not_packable", the reason, and the counts alone. Of each
+        batch: "packed_s", "packing_s", "torch_s", "onednn_s", "bfloat16_s" and "int8_s" as
+        `bnnlab.packed.benchmark.compare` times them, "limit" and "traffic" as it says.
     """
     import bnnlab
     from bnnlab.packed import NotPackable
@@ -82,14 +97,14 @@ def measure_run(log: store.Log, run: store.RunLog, test_x: np.ndarray) -> dict[s
     if saved is None:
         raise ValueError(f"{run.id} has no checkpoint yet")
     model: Any = log.model(run.lane, run.seed)
-    record = {"step": saved.step, "machine": machine(), "threads": 1} | _counts(model)
+    record = {"step": saved.step, "machine": machine(), "threads": threads} | _counts(model)
     record |= _training_counts(model, log.comparison, test_x)
     try:
         packed = bnnlab.pack(model)
     except NotPackable as error:
         record["not_packable"] = str(error)
     else:
-        record |= _measured(model, packed, test_x)
+        record |= _measured(model, packed, test_x, sorted(set(batches)), threads, rounds)
     files.write_json(run.folder / "cost.json", record)
     return record
 
@@ -130,24 +145,35 @@ def _training_counts(model: Any, comparison: dict, test_x: np.ndarray) -> dict[s
     }
 
 
-def _measured(model: Any, packed: Any, test_x: np.ndarray) -> dict[str, Any]:
+def _measured(
+    model: Any,
+    packed: Any,
+    test_x: np.ndarray,
+    sizes: Sequence[int],
+    threads: int,
+    rounds: int | None,
+) -> dict[str, Any]:
     """Sizes of the packed network, its times beside PyTorch's, and its predictions."""
     from bnnlab.packed import kernels
-    from bnnlab.packed.benchmark import compare, compared
+    from bnnlab.packed.benchmark import compare
     from bnnlab.packed.format import dump
+    from bnnlab.packed.twins import WAYS, compared, missing_int8
 
     batches = []
-    for batch in BATCHES:
+    for batch in sizes:
         x = np.ascontiguousarray(np.resize(test_x, (batch, test_x.shape[1])))
-        times = compare(model, packed, x, _rounds(packed, x))
-        named = {f"{name}_s": times.get(name) for name in ("packed", "packing", "torch", "onednn")}
-        batches.append({"batch": batch} | named)
+        found = compare(model, packed, x, rounds or _rounds(packed, x), threads)
+        times = {f"{name}_s": found["seconds"].get(name) for name in ("packed", "packing", *WAYS)}
+        batches.append(
+            {"batch": batch, "limit": found["limit"], "traffic": found["traffic"]} | times
+        )
     return {
         "other_32bit": packed.other_32bit,
         "bytes_packed": len(dump(packed)),
         "memory_packed_bytes": packed.nbytes,
         "isa": kernels.isa(),
         "compared": compared(model),
+        "int8_missing": missing_int8(),
         "batches": batches,
     } | _predictions(model, packed, test_x)
 
@@ -157,8 +183,8 @@ def _rounds(packed: Any, x: np.ndarray) -> int:
     packed(x)
     start = time.thread_time()
     packed(x)
-    # Three contenders, each called twice in a round.
-    wanted = SECONDS / max(6 * (time.thread_time() - start), 1e-9)
+    # Each is called twice in a round, and PyTorch takes several times as long.
+    wanted = SECONDS / max(30 * (time.thread_time() - start), 1e-9)
     return round(min(max(wanted, ROUNDS[0]), ROUNDS[1]))
 
 
@@ -166,21 +192,30 @@ def _predictions(model: Any, packed: Any, test_x: np.ndarray) -> dict[str, Any]:
     """How many predictions agree, and how far scores are apart; each symbol of a text is one."""
     import torch
 
+    from bnnlab.packed.twins import Twin, ways
+
     test_x = test_x if packed.shape else test_x[:MOST_SEQUENCES]
+    twins = {way: Twin(model, way, batch=AT_ONCE) for way in ways() if way in FEWER_BITS}
     made = equal = 0
+    equal_of = dict.fromkeys(twins, 0)
     apart = largest = 0.0
-    for first in range(0, len(test_x), max(BATCHES)):
-        x = np.ascontiguousarray(test_x[first : first + max(BATCHES)])
+    for first in range(0, len(test_x), AT_ONCE):
+        x = np.ascontiguousarray(test_x[first : first + AT_ONCE])
+        given = torch.from_numpy(x.copy())
         with torch.inference_mode():
-            expected = model(torch.from_numpy(x.copy())).numpy()
-        scores = packed(x)
+            expected = model(given).numpy()
+            others = {way: twin(given).numpy().argmax(-1) for way, twin in twins.items()}
+        scores, label = packed(x), expected.argmax(-1)
         said = scores.argmax(-1)
-        made, equal = made + said.size, equal + int((said == expected.argmax(-1)).sum())
+        made, equal = made + said.size, equal + int((said == label).sum())
+        for way, predicted in others.items():
+            equal_of[way] += int((predicted == label).sum())
         apart = max(apart, float(np.abs(scores - expected).max()))
         largest = max(largest, float(np.abs(expected).max()))
     return {
         "predictions": made,
         "predictions_equal": equal,
+        "predictions_equal_fewer_bits": equal_of,
         "max_relative_difference": apart / max(largest, 1e-30),
     }
 

@@ -300,23 +300,6 @@ def test_figures_that_cannot_be_are_refused(arguments, said, trained_folder, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_bench_measures_this_machine_and_keeps_what_it_found(trained_folder, tmp_path):
-    folder = shutil.copytree(trained_folder, tmp_path / "moons.bnnlab")
-    lanes = ["--lane", "bnn", "--lane", "binary_connect_stochastic"]
-    result = invoke("bench", folder, *lanes)
-    assert result.exit_code == 0, result.output
-    about, _, _, head, row, other = result.stdout.splitlines()
-    assert "kernels, one thread" in about
-    assert head.split()[:2] == ["lane", "bytes"] and row.split()[0] == "bnn"
-    assert row.split()[-1] == "200/200"
-    assert other.split()[0] == "binary_connect_stochastic"  # packed with its real weights
-
-    kept = bnnlab.open(folder).run("bnn").cost
-    printed = json.loads(invoke("bench", folder, "--lane", "bnn", "--json").stdout)
-    assert printed["bnn"].keys() == kept.keys()
-    assert printed["bnn"]["predictions_equal"] == 200
-
-
 def test_the_readme_command_serves(tmp_path):
     """The server starts, says where it is, and leaves on Ctrl-C without a word."""
     import urllib.request

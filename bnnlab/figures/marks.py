@@ -135,6 +135,9 @@ class Image:
         }
 
 
+# Decades of a logarithmic axis, and what is marked in each of them.
+_TICKS = ((0.8, (1, 1.5, 2, 3, 5, 7)), (2.05, (1, 2, 5)), (3.05, (1, 3)), (np.inf, (1,)))
+
 Mark = Line | Band | Spikes | Points | Text | Image
 
 
@@ -183,11 +186,11 @@ class Panel:
         self.marks = [*self.marks, said]
 
     def y_ticks(self) -> list[float]:
-        """Return where a logarithmic y axis is marked (1, 2, 5 unless too dense); [] for others."""
+        """Return where a logarithmic y axis is marked, denser where it is short; [] for others."""
         if not self.y_log:
             return []
         low, high = np.log10(self.y_range)
-        chosen = (1, 2, 5) if high - low <= 2.05 else (1, 3) if high - low <= 3.05 else (1,)
+        chosen = next(marks for decades, marks in _TICKS if high - low <= decades)
         return [m * 10.0**e for e in range(-12, 13) for m in chosen]
 
 

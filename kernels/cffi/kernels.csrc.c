@@ -1,2 +1,3 @@
 #include "bnnlab_kernels.h"
 #include "bnnlab_network.h"
+#include "bnnlab_limits.h"

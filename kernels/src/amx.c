@@ -412,3 +412,38 @@ int bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, si
     _tile_release();
     return nan;
 }
+
+uint32_t bnnlab_amx_loop(size_t steps)
+{
+    _Alignas(64) uint8_t given[TILE_BYTES];
+    _Alignas(64) int32_t sums[TILE_ROWS * BNNLAB_LANES];
+    uint32_t total = 0;
+    memset(given, 1, sizeof given);
+    write_down(given);
+    configure();
+    _tile_loadd(4, given, STEP);
+    _tile_loadd(5, given, STEP);
+    _tile_loadd(6, given, STEP);
+    _tile_loadd(7, given, STEP);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (size_t s = 0; s < steps; s++) {
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        _tile_dpbusd(2, 5, 6);
+        _tile_dpbusd(3, 5, 7);
+    }
+#define ADD_UP(tile)                                           \
+    _tile_stored(tile, sums, STEP);                            \
+    write_down(sums);                                          \
+    for (size_t i = 0; i < TILE_ROWS * BNNLAB_LANES; i++)      \
+        total += (uint32_t)sums[i];
+    ADD_UP(0)
+    ADD_UP(1)
+    ADD_UP(2)
+    ADD_UP(3)
+    _tile_release();
+    return total;
+}

@@ -74,6 +74,10 @@ void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size
 int bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                             float *out);
 
+/* For limits.c: four products of tiles in registers, `steps` times; the multiply-adds of a step. */
+#define BNNLAB_AMX_WORK (4 * 16 * 16 * 64)
+uint32_t bnnlab_amx_loop(size_t steps);
+
 /* Whether the processor has AMX and the system lets this process use it. */
 int bnnlab_amx_allowed(void);
 #endif

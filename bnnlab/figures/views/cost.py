@@ -13,8 +13,8 @@ class Cost(View):
     Times and memory are measured on this machine: the packed network on the C kernel (filled)
     beside PyTorch in float32, as one meets it and through oneDNN, in bfloat16 and in dynamic int8
     (open markers). Traffic is what a pass moves, each operand once. The limit is what the
-    instruction set that ran does with everything in registers, or reading the packed weights. Axes
-    are logarithmic; the words give the numbers, the packed one first, and how many times it is less.
+    instruction set that ran does with everything in registers, or reading the packed weights.
+    Axes are logarithmic; the words give the numbers, the packed one first, and how many times less.
     """
 
     key = "cost"
