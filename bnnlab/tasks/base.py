@@ -32,6 +32,10 @@ class TaskUnavailable(RuntimeError):
     """A task's data is not here and could not be fetched; the message says what would help."""
 
 
+class NoFile(ValueError):
+    """A task that learns from a file of the user's, and none is named."""
+
+
 class FileRefused(TaskUnavailable, ValueError):
     """A file the user named cannot be used; the message names the file and says why.
 

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from bnnlab.tasks.base import FileRefused
+from bnnlab.tasks.base import FileRefused, NoFile
 
 
 class UserFile(NamedTuple):
@@ -29,11 +29,11 @@ def look(named: str, *, example: str, most: int) -> UserFile:
         example: how to name one, for when none is named.
         most: bytes it may have.
 
-    Raises ValueError when none is named; FileRefused when it is not there, is no ordinary file, is
+    Raises NoFile when none is named; FileRefused when it is not there, is no ordinary file, is
     empty or larger than allowed.
     """
     if not named:
-        raise ValueError(f"no file is named; give its path, for example {example}")
+        raise NoFile(f"no file is named; give its path, for example {example}")
     try:
         path = Path(named).expanduser()
         about = path.stat()

@@ -11,7 +11,7 @@ from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 from bnnlab.training.comparison import Comparison
-from bnnlab.ui.settings import Settings
+from bnnlab.ui.settings import FILE, Settings
 
 # What a page opens with.
 OPENING = {
@@ -38,7 +38,6 @@ SPEEDS = {"": None, **{str(speed): speed for speed in (1, 2, 5, 10, 20, 50)}}  #
 
 _MOST = 120  # keys of an address
 LONGEST = 400  # characters of a value
-_FILE = "task.path"
 _SERVERS = "bokeh-"  # keys that the server itself uses
 
 Address = dict[str, str]
@@ -69,9 +68,9 @@ def settings_of(address: Address) -> Settings:
             settings.set(key, wanted.pop(key))
     if "schemes" in wanted:
         settings.choose_all(wanted.pop("schemes").split(","))
-    if _FILE in wanted:
-        settings.refuse(_FILE, "", "An address names no files; choose one here.")
-        del wanted[_FILE]
+    if FILE in wanted:
+        settings.refuse(FILE, "", "An address names no files; choose one here.")
+        del wanted[FILE]
     # Some only fit together: what is refused alone may hold once the others are in place.
     while wanted:
         refused = {}
@@ -91,7 +90,7 @@ def settings_to(settings: Settings) -> Address:
     """Return the address of settings: what differs from a page of that task and network."""
     here = settings.to_words()
     plain = _plain(here["task"], here["network"])
-    return {key: value for key, value in here.items() if plain.get(key) != value and key != _FILE}
+    return {key: value for key, value in here.items() if plain.get(key) != value and key != FILE}
 
 
 @lru_cache(maxsize=32)

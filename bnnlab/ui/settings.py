@@ -12,10 +12,12 @@ from bnnlab import schemes, tasks
 from bnnlab.figures.theme import resolve
 from bnnlab.nn import networks
 from bnnlab.registry import option_names
+from bnnlab.tasks.base import NoFile
 from bnnlab.training.comparison import SETTINGS, Comparison
 
 LIVE = ("lr", "steps")
 _SEEDS = 16
+FILE = "task.path"  # the field that names a file of the user's
 _FILES = 200  # of the folder, to choose among
 
 _LABELS = {
@@ -295,7 +297,10 @@ class Settings:
         except ValueError as error:
             if key.startswith("task"):
                 self._forget_task_messages()
-                self.messages[key] = str(error)
+                if isinstance(error, NoFile):
+                    self.messages[FILE] = f"Choose one. {self._all()[FILE].allowed}"
+                else:
+                    self.messages[key] = str(error)
                 self._untouched = False  # what is missing can only be chosen with it in place
                 return None
             if parsed and self._lacks_of_task:

@@ -136,11 +136,11 @@ def test_a_file_is_chosen_among_those_of_the_folder(settings, tmp_path, monkeypa
     (tmp_path / ".hidden").write_text("x")
     settings.set("task", "table")
     form = settings.to_form()
-    assert form["values"]["task"] == "table" and form["messages"]["task"]  # a file is missing
+    assert form["values"]["task"] == "table" and form["messages"]["task.path"]
     assert form["changes"] == []
     settings.set("network.width", "16")  # what is missing of the task is no reason to refuse it
     settings.choose("bnn", True)
-    assert list(settings.messages) == ["task"]
+    assert list(settings.messages) == ["task.path"]
     (path,) = [field for field in fields(settings) if field["key"] == "task.path"]
     assert [value for value, _ in path["choices"]] == ["", "mine.csv"]
     assert settings.set("task.path", "/etc/passwd") is None
@@ -157,7 +157,8 @@ def test_arrays_can_be_chosen_before_their_file(settings, tmp_path, monkeypatch)
     settings.set("task", "text")
     settings.set("task", "arrays")
     form = settings.to_form()
-    assert "no file is named" in form["messages"]["task"] and form["values"]["network"] == "mlp"
+    assert form["messages"]["task.path"].startswith("Choose one. A file of the folder bnnlab was")
+    assert form["values"]["network"] == "mlp"
     settings.set("task.path", "mine.npz")
     assert settings.messages == {} and settings.comparison().task["path"] == "mine.npz"
 
