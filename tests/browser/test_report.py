@@ -2,10 +2,19 @@
 
 import bnnlab
 from bnnlab.figures.report import report
+from bnnlab.training.trainer import Trainer
 
 
-def test_it_opens_from_a_file_and_its_slider_goes_back_in_time(browser, trained_folder, tmp_path):
-    path = report(bnnlab.open(trained_folder), tmp_path / "moons.html")
+def test_it_opens_from_a_file_and_its_slider_goes_back_in_time(browser, tmp_path):
+    comparison = bnnlab.Comparison(
+        task="moons", network={"name": "mlp", "width": 8}, schemes=["full_precision", "bwn", "lab"],
+        steps=40, probe_every=10,
+    )  # fmt: skip
+    log = comparison.create(tmp_path / "moons.bnnlab")
+    with Trainer(log.path) as trainer:
+        for _ in trainer:
+            pass
+    path = report(bnnlab.open(log.path), tmp_path / "moons.html")
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, offline=True, color_scheme="dark"
     )
@@ -28,13 +37,13 @@ def test_it_opens_from_a_file_and_its_slider_goes_back_in_time(browser, trained_
         for name in ("Scaling factors α", "Flips")
     )
     ended = scale.inner_text(), flips.inner_text()
-    assert all("At step 40" in said and "bwn" in said for said in ended)
+    assert all("At step 40" in said and "lab" in said for said in ended)
     page.locator("#time").fill("0")
     page.locator("#step", has_text="0").wait_for()
     page.wait_for_timeout(300)
     assert weights.screenshot() != late
     alpha, other = (
-        float(said.split("\nbwn")[1].split()[1]) for said in (ended[0], scale.inner_text())
+        float(said.split("\nlab")[1].split()[1]) for said in (ended[0], scale.inner_text())
     )
     assert alpha != other
     assert "At step 0" in flips.inner_text() and flips.inner_text() != ended[1]
