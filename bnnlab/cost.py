@@ -1,6 +1,6 @@
 """What the networks of a comparison cost: counted, and measured on this machine.
 
-    python -m bnnlab.cost digits.bnnlab [--lane LANE] [--run ID]
+    python -m bnnlab.cost digits.bnnlab [--lane LANE] [--run ID] [--rounds COUNT]
 
 packs each run's last checkpoint, times it beside PyTorch with one thread and beside this machine's
 limit, compares predictions over the task's whole test set (of a text, its first sequences), and
@@ -20,7 +20,7 @@ import numpy as np
 
 from bnnlab.training import files, store
 
-BATCHES = (1, 100)
+BATCHES = (1, 10, 100)
 AT_ONCE = 100  # samples whose predictions are compared at once
 FEWER_BITS = ("bfloat16", "int8")  # ways of PyTorch whose predictions are not those of float32
 MOST_SEQUENCES = 2000  # of a text, whose predictions are compared
@@ -29,13 +29,16 @@ SECONDS = 5.0  # that they should not take much longer than
 
 
 def measure(
-    folder: str | os.PathLike[str], run_ids: Sequence[str] | None = None
+    folder: str | os.PathLike[str],
+    run_ids: Sequence[str] | None = None,
+    rounds: int | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measure runs of a comparison in a process of its own, with one thread.
 
     Args:
         folder: the comparison's folder.
         run_ids: which runs; by default all that have a checkpoint.
+        rounds: samples of each time; by default as many as take some seconds.
 
     Returns:
         By run id, what was written to its `cost.json`.
@@ -44,6 +47,7 @@ def measure(
         RuntimeError: the process failed; the message is what it said last.
     """
     wanted = [argument for run_id in run_ids or [] for argument in ("--run", run_id)]
+    wanted += [] if rounds is None else ["--rounds", str(rounds)]
     done = subprocess.run(
         [sys.executable, "-m", "bnnlab.cost", os.fspath(folder), *wanted],
         capture_output=True,
@@ -226,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="a comparison's folder")
     parser.add_argument("--lane", action="append", help="only this lane (may be repeated)")
     parser.add_argument("--run", action="append", help="only this run id (may be repeated)")
+    parser.add_argument("--rounds", type=int, help="samples of each time")
     options = parser.parse_args(arguments)
     try:
         _measure_all(options)
@@ -258,7 +263,7 @@ def _measure_all(options: argparse.Namespace) -> None:
         raise ValueError(f"{log.path} has no checkpoint to measure yet")
     test_x = tasks.get(**log.comparison["task"]).load().test_x
     for run in runs:
-        print(_line(run, measure_run(log, run, test_x)), flush=True)
+        print(_line(run, measure_run(log, run, test_x, rounds=options.rounds)), flush=True)
 
 
 def _line(run: store.RunLog, record: dict[str, Any]) -> str:

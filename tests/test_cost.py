@@ -27,7 +27,7 @@ def log(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("cost") / "digits.bnnlab"
     log = comparison.run(folder, progress=False)
-    cost.measure(folder)
+    cost.measure(folder, rounds=2)
     log.refresh()
     return log
 
@@ -62,7 +62,7 @@ def test_what_is_packed_is_measured_and_predicts_the_same(log, tmp_path):
         assert record["memory_packed_bytes"] == packed.nbytes
         words = sum(layer.weight_bytes for layer in packed.layers)
         assert words + 4 * record["other_32bit"] == packed.payload
-        assert [batch["batch"] for batch in record["batches"]] == [1, 100]
+        assert [batch["batch"] for batch in record["batches"]] == [1, 10, 100]
         for batch in record["batches"]:
             assert batch["limit"]["bound"] in ("counting", "reading")
             assert batch["traffic"]["packed"] > 0
@@ -110,10 +110,10 @@ def test_other_networks_are_measured_too(
     comparison = bnnlab.Comparison(task=task, network=network, schemes=["lab2"], steps=2)
     log = comparison.run(tmp_path / "x.bnnlab", progress=False)
     test_x = tasks.get(**log.comparison["task"]).load().test_x
-    record = cost.measure_run(log, log.run("lab2"), test_x)
+    record = cost.measure_run(log, log.run("lab2"), test_x, rounds=2)
     assert record["predictions"] == record["predictions_equal"] == predictions
     assert compared in record["compared"]
-    assert [batch["batch"] for batch in record["batches"]] == [1, 100]
+    assert [batch["batch"] for batch in record["batches"]] == [1, 10, 100]
     assert all(batch["packed_s"]["median"] > 0 for batch in record["batches"])
 
 
@@ -132,7 +132,7 @@ def test_one_lane_alone(log):
         r.id: (r.folder / "cost.json").stat().st_mtime_ns for r in log.runs if r.lane != "bnn"
     }
     (log.run("bnn").folder / "cost.json").unlink()
-    done = run(log.path, "--lane", "bnn", BNNLAB_ISA="scalar")
+    done = run(log.path, "--lane", "bnn", "--rounds", 2, BNNLAB_ISA="scalar")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("bnn-0-")
     assert "270 of 270 predictions equal" in done.stdout

@@ -23,7 +23,7 @@ INTERRUPTED = 130
 )
 @click.option(
     "--batch", "batches", multiple=True, type=click.IntRange(1, LARGEST), metavar="SAMPLES",
-    help="Samples at once, of networks and of --figure; can be repeated.  [default: 1, 100]",
+    help="Samples at once, of networks and of --figure; can be repeated.  [default: 1, 10, 100]",
 )  # fmt: skip
 @click.option(
     "--shape", "shapes", multiple=True, metavar="M,N,K",

@@ -19,8 +19,8 @@ NAMES = {
     "onednn": "oneDNN", "bfloat16": "bf16", "int8": "int8",
 }  # fmt: skip
 _DASHES = {"torch": "solid", "onednn": "dashed", "bfloat16": "dashdot", "int8": "dotted"}
-_APART = 0.062  # of the height: how far labels stay from each other
-_ROOM = 0.36  # of the width: for the labels
+_APART = 0.072  # of the height: how far labels stay from each other
+_ROOM = 0.33  # of the width: for the labels
 
 # Throughput by x: of each point the median, and what it lies between.
 Curve = Sequence[tuple[float, float, float, float]]

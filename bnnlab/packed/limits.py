@@ -115,7 +115,8 @@ def _work(product: Product, macs: int) -> dict[str, int]:
         return {"bits": macs * len(product.levels.factors)}
     macs *= len(product.levels.factors)
     if product.codes is not None:
-        return {"bits": macs * product.codes.planes, "bytes": macs}
+        planes = product.codes.planes  # one is counted; of several, the numbers may be multiplied
+        return {"bits": macs * planes} | ({"bytes": macs} if planes > 1 else {})
     return {"reals": macs} | ({} if product.totals is None else {"bytes": macs})
 
 
