@@ -87,7 +87,7 @@ uint32_t *make_bits(size_t rows, size_t k)
 {
     const size_t words = BNNLAB_WORDS(k);
     uint32_t *bits = make(rows * words * 4);
-    const unsigned kind = draw() % 8;
+    const unsigned kind = draw() % (large_case ? 4 : 8); /* sums that overflow are the largest */
     for (size_t e = 0; e < rows * words; e++)
         bits[e] = kind == 0 ? 0 : kind == 1 ? 0xffffffffu : draw();
     for (size_t i = 0; k % 32 && i < rows; i++)

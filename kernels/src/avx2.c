@@ -10,11 +10,7 @@
 #include <immintrin.h>
 
 #define TILE_ROWS 4
-#ifdef BNNLAB_MUTANT_CARRY
-#define BYTE_WORDS 32
-#else
 #define BYTE_WORDS 31
-#endif
 
 #define WITH_ROWS(rows, tile, ...)              \
     switch (rows) {                             \
@@ -43,8 +39,7 @@ static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
             uint32_t word = 0;
             for (size_t part = 0; part < 4 && j + part * 8 < k; part++) {
                 const __m256i lanes = lane_mask(k - j - part * 8);
-                const __m256i taken = lane_mask(loaded(k - j - part * 8));
-                const __m256 v = _mm256_maskload_ps(x + j + part * 8, taken);
+                const __m256 v = _mm256_maskload_ps(x + j + part * 8, lanes);
                 const __m256 up = _mm256_and_ps(_mm256_cmp_ps(v, zero, _CMP_GE_OQ),
                                                 _mm256_castsi256_ps(lanes));
                 nan = _mm256_or_ps(nan, _mm256_and_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q),
@@ -253,7 +248,7 @@ static void make_tables(const float *x, size_t inputs, float scale, uint8_t *tab
     for (size_t j = 0; j < inputs; j += 32, tables += TABLE_BYTES) {
         int32_t q[32] = {0};
         for (size_t e = 0; e < 32 && j + e < inputs; e += 8) {
-            const __m256 v = _mm256_maskload_ps(x + j + e, lane_mask(loaded(inputs - j - e)));
+            const __m256 v = _mm256_maskload_ps(x + j + e, lane_mask(inputs - j - e));
             const __m256i r = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_mul_ps(v, first), second));
             _mm256_storeu_si256((__m256i *)(q + e), r);
         }

@@ -65,7 +65,7 @@ static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
             const size_t low = smaller(k - j, 16), high = smaller(k - j - low, 16);
             const __mmask16 low_mask = (__mmask16)tail_mask(low);
             const __mmask16 high_mask = (__mmask16)tail_mask(high);
-            const __m512 v0 = _mm512_maskz_loadu_ps((__mmask16)tail_mask(loaded(low)), x + j);
+            const __m512 v0 = _mm512_maskz_loadu_ps(low_mask, x + j);
             const __m512 v1 = _mm512_maskz_loadu_ps(high_mask, x + j + low);
             nan |= _mm512_mask_cmp_ps_mask(low_mask, v0, v0, _CMP_UNORD_Q);
             nan |= _mm512_cmp_ps_mask(v1, v1, _CMP_UNORD_Q);
@@ -200,10 +200,8 @@ ALWAYS_INLINE void count_carries(const size_t rows, const size_t count, const ui
                 UNROLL for (size_t c = 0; c < count; c++) {
                     const __m512i u = _mm512_set1_epi32((int)a[r * row_step + w]);
                     const __m512i x = _mm512_xor_si512(u, load_panel(b, walk, c));
-#ifndef BNNLAB_MUTANT_CARRY
                     const __m512i carry = _mm512_and_si512(x, one[r][c]);
                     sum[r][c] = _mm512_add_epi32(sum[r][c], _mm512_popcnt_epi32(carry));
-#endif
                     one[r][c] = _mm512_xor_si512(x, one[r][c]);
                 }
     }
@@ -355,7 +353,7 @@ static void make_tables(const float *x, size_t inputs, float scale, uint8_t *tab
     const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(4));
     for (size_t j = 0; j < inputs; j += 32, tables += TABLE_BYTES) {
         const size_t low = smaller(inputs - j, 16), high = smaller(inputs - j - low, 16);
-        const __m512 x0 = _mm512_maskz_loadu_ps((__mmask16)tail_mask(loaded(low)), x + j);
+        const __m512 x0 = _mm512_maskz_loadu_ps((__mmask16)tail_mask(low), x + j);
         const __m512 x1 = _mm512_maskz_loadu_ps((__mmask16)tail_mask(high), x + j + low);
         const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_mul_ps(x0, first), second));
         const __m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_mul_ps(x1, first), second));

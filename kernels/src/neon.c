@@ -10,11 +10,7 @@
 
 #define TILE_ROWS 4
 #define PARTS 4             /* registers of a panel */
-#ifdef BNNLAB_MUTANT_CARRY
-#define BYTE_WORDS 32
-#else
 #define BYTE_WORDS 31
-#endif
 #define HALF_WORDS 32       /* whose 8 look-ups each fit into 16 bits: 32 * 8 * 255 < 65536 */
 
 #define WITH_ROWS(rows, tile, ...)              \
@@ -43,7 +39,7 @@ static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
             uint32x4_t word = vdupq_n_u32(0), bit = vld1q_u32(bit_of_lane);
             for (size_t e = 0; e < count; e += 4, bit = vshlq_n_u32(bit, 4)) {
                 float four[4] = {-1.0f, -1.0f, -1.0f, -1.0f};
-                memcpy(four, x + j + e, sizeof *four * smaller(loaded(count - e), 4));
+                memcpy(four, x + j + e, sizeof *four * smaller(count - e, 4));
                 word = vorrq_u32(word, vandq_u32(signs_of(vld1q_f32(four), &nan), bit));
             }
             const uint32_t there = count < 32 ? tail_mask(count) : 0xFFFFFFFFu;
@@ -243,7 +239,7 @@ static void make_tables(const float *x, size_t inputs, float scale, uint8_t *tab
             const size_t at = j + nibble * 4;
             float four[4] = {0};
             if (at < inputs)
-                memcpy(four, x + at, sizeof *four * smaller(loaded(inputs - at), 4));
+                memcpy(four, x + at, sizeof *four * smaller(inputs - at, 4));
             const float32x4_t scaled =
                 vmulq_n_f32(vmulq_n_f32(vld1q_f32(four), scale), 0x1p27f);
             const int32x4_t q = vcvtnq_s32_f32(scaled);

@@ -16,26 +16,10 @@
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
-/* Errors are planted with BNNLAB_MUTANT_..., which the fuzz program must notice: TAIL a wrong tail
- * mask, OVERREAD a load beyond an array whose result is masked off again, CARRY a lost carry. */
-
 /* The lowest `count` bits, count < 32. */
 ALWAYS_INLINE uint32_t tail_mask(size_t count)
 {
-#ifdef BNNLAB_MUTANT_TAIL
-    count += count > 5;
-#endif
     return ((uint32_t)1 << count) - 1;
-}
-
-/* How many inputs are loaded where `count` are there. */
-ALWAYS_INLINE size_t loaded(size_t count)
-{
-#ifdef BNNLAB_MUTANT_OVERREAD
-    return count + 1;
-#else
-    return count;
-#endif
 }
 
 ALWAYS_INLINE size_t smaller(size_t a, size_t b)
