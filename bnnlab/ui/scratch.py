@@ -1,51 +1,42 @@
-"""Temporary folders that do not outlive for long whoever made them, killed or not."""
+"""Temporary folders that do not outlive whoever made them, killed or not."""
 
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # not this system: what a killed process leaves behind stays
-    fcntl = None
-
-_PREFIX = "bnnlab-"
-_LOCK = "in-use"
+# Waits until its input ends, which it does with the process that holds the other end, however that
+# ends; then deletes the folder, more than once: what trains in it may be about to write to it.
+_WATCH = """
+import shutil, sys, time
+sys.stdin.read()
+for _ in range(5):
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    time.sleep(1)
+"""
 
 
 class Scratch:
-    """A temporary folder. Making one also deletes those whose makers were killed.
+    """A temporary folder, which a small process of its own deletes should its maker be killed.
 
-    The maker holds a lock on a file in the folder. However the process ends, the system lets go of
-    that lock, and the next maker sees that nobody wants the folder any more.
+    A notebook's kernel that is shut down on a busy machine is killed before it is through with
+    deleting.
 
     Attributes:
         path: the folder.
     """
 
     def __init__(self) -> None:
-        _sweep()
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        lock = self.path / f"{_LOCK}.new"
-        self._lock = lock.open("w")
-        if fcntl is not None:
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-        lock.rename(self.path / _LOCK)  # only now does a sweep look at it
+        self.path = Path(tempfile.mkdtemp(prefix="bnnlab-"))
+        self._watch = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WATCH, str(self.path)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,  # what ends the maker's group leaves it be
+        )  # fmt: skip
 
     def forget(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self._lock.close()
-
-
-def _sweep() -> None:
-    """Delete the folders whose makers are gone."""
-    if fcntl is None:
-        return
-    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
-        try:
-            with lock.open("r+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(lock.parent, ignore_errors=True)
-        except OSError:
-            continue  # in use, or somebody else's
+        self._watch.kill()
+        self._watch.communicate()
