@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bnnlab.figures.compose import Drawing
-from bnnlab.figures.marks import Band, Line, Panel, Points, Text
+from bnnlab.figures.marks import Line, Panel, Points, Text
 
 LIMIT = "limit"
 # What is drawn, what it is called, and how: the packed one in its colour, the others behind it.
@@ -62,9 +62,11 @@ def panel(
         return Line(np.log10(curve[:, 0]), curve[:, 1], role, dash, width, NAMES[name])
 
     marks = [
+        # Along the axis: HoloViews makes no logarithmic one where nothing is drawn.
+        Line([low, high], [limits[0]] * 2, "faint", width=0.5),
         line(LIMIT, "ink", "dashed", 1.2),
         *(line(name, "muted", dash, 1.0) for name, dash in _DASHES.items()),
-        Band(np.log10(packed[:, 0]), packed[:, 2], packed[:, 3], color),
+        Line(*_bars(packed), color, width=3.0),
         line("kernel", color, "dotted", 1.2),
         line("packed", color, "solid", 1.8),
         Points(np.log10(packed[:, 0]), packed[:, 1], color, "circle", 5.0),
@@ -79,6 +81,15 @@ def panel(
         empty="" if len(packed) or len(kernel) else "not measured yet", height=200,
         x_ticks=[(float(np.log10(x)), f"{x:g}") for x in _marked(xs)],
     )  # fmt: skip
+
+
+def _bars(curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return upright lines from what the points lie between, as one line with gaps."""
+    gaps = np.full(len(curve), np.nan)
+    at = np.log10(curve[:, 0])
+    return np.column_stack([at, at, gaps]).ravel(), np.column_stack(
+        [curve[:, 2], curve[:, 3], gaps]
+    ).ravel()
 
 
 def _marked(xs: np.ndarray) -> list[float]:
@@ -165,7 +176,7 @@ def _caption(record: Mapping[str, Any]) -> str:
     return " · ".join(
         [
             record["machine"], f"{record['isa']} kernels", "one thread",
-            f"medians of {record['rounds']}, in turn; shaded: 10 to 90 %",
+            f"medians of {record['rounds']}, in turn; bars: 10 to 90 %",
             "packing counted; dotted: the kernel without it",
             "limit: counting bits in registers, or reading the packed weights",
             f"torch {record['torch']}", f"bnnlab {record['bnnlab']}", record["date"],
