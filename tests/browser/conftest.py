@@ -23,6 +23,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# What most tests look at: two small lanes, which cost little to train and to draw.
+SMALL = "?schemes=full_precision,bnn&network.width=16&speed=20"
 _SERVE = """
 import sys
 from bnnlab.ui.serve import serve
@@ -114,7 +116,7 @@ class Tab:
             **{"viewport": {"width": 1440, "height": 900}, "accept_downloads": True, **options}
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)  # on a busy machine
         self.errors: list[str] = []
         self.outside: list[str] = []
         self._server = server
@@ -157,7 +159,7 @@ def open_tab(browser, server):
     """Opens pages; at the end none of them had an error or asked anybody else for anything."""
     tabs: list[Tab] = []
 
-    def opened(at: str = "", **options) -> Tab:
+    def opened(at: str = SMALL, **options) -> Tab:
         tabs.append(Tab(browser, server, at, **options))
         return tabs[-1]
 

@@ -1,12 +1,14 @@
-"""The widget in a real JupyterLab, with the network cut."""
+"""The widget in a real JupyterLab and a real Notebook 7, with the network cut."""
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import psutil
@@ -15,10 +17,27 @@ import pytest
 _OPEN = "window.jupyterapp.shell.currentWidget"
 
 
-class Lab:
-    """JupyterLab in a process of its own, with one notebook open in a browser."""
+class Front(NamedTuple):
+    """A front end: its module, its application's settings, and where it shows a notebook."""
 
-    def __init__(self, folder: Path, browser):
+    module: str
+    settings: tuple[str, ...]
+    place: str
+
+
+LAB = Front(
+    "jupyterlab",
+    ("LabApp.expose_app_in_browser=True", "LabApp.news_url=", "LabApp.extension_manager=readonly"),
+    "doc/tree",
+)
+NOTEBOOK = Front("notebook", ("JupyterNotebookApp.expose_app_in_browser=True",), "notebooks")
+
+
+class Jupyter:
+    """A front end in a process of its own, with one notebook open in a browser."""
+
+    def __init__(self, folder: Path, browser, front: Front):
+        self._place = front.place
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -28,15 +47,14 @@ class Lab:
         own = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+                sys.executable, "-m", front.module, "--no-browser", "--allow-root",
                 f"--port={port}", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
-                "--ServerApp.disable_check_xsrf=True", "--LabApp.expose_app_in_browser=True",
-                "--LabApp.news_url=", "--LabApp.extension_manager=readonly",
+                "--ServerApp.disable_check_xsrf=True", *(f"--{one}" for one in front.settings),
             ],
             stdout=self._said, stderr=subprocess.STDOUT,
             env={**os.environ, **own, "IPYTHONDIR": str(folder / "IPYTHON"), "TMPDIR": str(folder)},
         )  # fmt: skip
-        self.wait(lambda: self._answers(port), "JupyterLab to answer")
+        self.wait(lambda: self._answers(port), f"{front.module} to answer")
         self.page = browser.new_page(viewport={"width": 1300, "height": 1000})
         self.page.set_default_timeout(60_000)
         self.errors: list[str] = []
@@ -76,9 +94,10 @@ class Lab:
         return self.folder / "lab.ipynb"
 
     def open(self) -> None:
-        self.page.goto(f"{self.url}doc/tree/lab.ipynb")
+        self.page.goto(f"{self.url}{self._place}/lab.ipynb")
         ready = f"{_OPEN}?.sessionContext?.session?.kernel?.status == 'idle'"
         self.page.wait_for_function(f"window.jupyterapp && {ready}")
+        self.errors.clear()  # the front end's own, made before anything of bnnlab's was there
 
     def command(self, name: str, cell: int | None = None) -> None:
         """Do what a menu entry does, to a cell."""
@@ -103,7 +122,7 @@ class Lab:
         deadline = time.monotonic() + 60
         while shown != (shown := self.step(cell)):
             assert time.monotonic() < deadline, f"still training at step {shown}"
-            time.sleep(2)
+            time.sleep(0.5)
         return shown
 
     def trainers(self) -> set[int]:
@@ -116,8 +135,16 @@ class Lab:
                 pass
         return found
 
+    def pause(self, cell: int) -> None:
+        self.look_at(cell)
+        self.widget(cell).get_by_role("button", name="Pause").click()
+        self.widget(cell).locator(".state[data-state=paused]").wait_for()
+
     def stop_kernel(self) -> None:
+        """Shut the kernel down, and see that nothing of it is left."""
         self.page.evaluate(f"{_OPEN}.sessionContext.shutdown()")
+        self.wait(lambda: not self.trainers(), "the trainers to leave")
+        self.wait(lambda: not list(self.folder.glob("bnnlab-*")), "temporary folders to go")
 
     def stop(self) -> None:
         self.page.close()
@@ -131,25 +158,33 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path, browser):
-    started = Lab(tmp_path, browser)
+def jupyter(tmp_path, browser):
+    """Starts front ends; at the end none of them had an error or asked anybody else."""
+    every: list[Jupyter] = []
+
+    def started(front: Front) -> Jupyter:
+        every.append(Jupyter(tmp_path, browser, front))
+        return every[-1]
+
     yield started
-    started.stop()
-    assert started.errors == []
-    assert started.outside == []
+    for one in every:
+        one.stop()
+        assert one.errors == []
+        assert one.outside == []
 
 
 CELLS = (
     "import bnnlab",
     "bnnlab.Comparison(task='moons', schemes=['full_precision', 'lab'], steps=20_000)",
     "bnnlab.Comparison(task='circles', schemes=['full_precision', 'bnn'], steps=20_000)",
-    "log = bnnlab.Comparison(task='moons', schemes=['lab'], steps=20).run('moons.bnnlab')\n"
-    "bnnlab.ui.weights(log, layers=['hidden2'])",
+    "bnnlab.ui.weights(bnnlab.open('moons.bnnlab'), layers=['hidden2'])",
 )
 
 
-def test_widgets_live_in_their_cells_and_leave_nothing_behind(lab):
+def test_widgets_live_in_their_cells_and_leave_nothing_behind(jupyter, trained_folder):
     """One server and one kernel for all of it: they take longer to start than the rest."""
+    lab = jupyter(LAB)
+    shutil.copytree(trained_folder, lab.folder / "moons.bnnlab")
     file = lab.write(*CELLS)
     lab.open()
     lab.command("notebook:run-all-cells")
@@ -163,9 +198,7 @@ def test_widgets_live_in_their_cells_and_leave_nothing_behind(lab):
     assert len(both) >= 2
 
     # A click pauses one; the other goes on.
-    lab.look_at(1)
-    lab.widget(1).get_by_role("button", name="Pause").click()
-    lab.widget(1).locator(".state[data-state=paused]").wait_for()
+    lab.pause(1)
     held, other = lab.held(1), lab.step(2)
     lab.wait(lambda: lab.step(2) > other + 20, "the other to go on")
     assert lab.step(1) <= held + 1, "a busy machine may show the step in progress late"
@@ -189,9 +222,7 @@ def test_widgets_live_in_their_cells_and_leave_nothing_behind(lab):
     assert lab.trainers()
 
     # What is saved holds no scripts but the last state, seen when nobody is there to draw it.
-    lab.look_at(1)
-    lab.widget(1).get_by_role("button", name="Pause").click()
-    lab.widget(1).locator(".state[data-state=paused]").wait_for()
+    lab.pause(1)
     picture = lab.page.get_by_alt_text("The last state").first
     picture.wait_for(state="attached")
     assert not picture.is_visible(), "the live one hides it"
@@ -203,7 +234,20 @@ def test_widgets_live_in_their_cells_and_leave_nothing_behind(lab):
 
     # The kernel goes, and every trainer with it.
     lab.stop_kernel()
-    lab.wait(lambda: not lab.trainers(), "the trainers to leave")
     lab.open()
     lab.page.get_by_alt_text("The last state").first.wait_for()
     assert lab.page.locator(".app").count() == 0
+
+
+def test_a_widget_trains_and_pauses_in_notebook_7(jupyter):
+    notebook = jupyter(NOTEBOOK)
+    notebook.write(*CELLS[:2])
+    notebook.open()
+    notebook.command("notebook:run-all-cells")
+    notebook.widget(1).wait_for()
+    notebook.wait(lambda: notebook.step(1) > 2, "training")
+    notebook.pause(1)
+    held = notebook.held(1)
+    notebook.widget(1).get_by_role("button", name="One step").click()
+    notebook.wait(lambda: notebook.step(1) == held + 1, "one step")
+    notebook.stop_kernel()

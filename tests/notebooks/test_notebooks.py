@@ -9,15 +9,40 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
+# One kernel for all of them: starting one and importing PyTorch take longer than most notebooks.
+pytestmark = pytest.mark.xdist_group("notebooks")
+
+# Nothing of the notebook before is left but what it imported. Other tests run beside these, so that
+# one trainer at a time is as fast as several.
+_ANEW = """
+%reset -f
+%cd -q {folder}
+import os
+os.cpu_count = lambda: 1
+%reset -f
+"""
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("OMP_NUM_THREADS", "1")
+        changed.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
+        started = NotebookClient(nbformat.v4.new_notebook(), timeout=240)
+        started.execute(cleanup_kc=False)
+        yield started
+        started.nb = nbformat.v4.new_notebook()
+        started.execute(cleanup_kc=True)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 # The kernel's client leaves sockets to the garbage collector.
 @pytest.mark.filterwarnings("default")
-def test_it_runs_from_the_first_cell_to_the_last(path, tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+def test_it_runs_from_the_first_cell_to_the_last(path, client, tmp_path):
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute()
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(_ANEW.format(folder=tmp_path)))
+    client.nb = notebook
+    client.execute(cleanup_kc=False)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             assert output.output_type != "error"
