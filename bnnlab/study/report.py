@@ -9,6 +9,9 @@ from bnnlab.figures.export import export
 from bnnlab.study.results import Line, Result
 from bnnlab.training.store import Log
 
+_SMOOTHEST = 0.99
+_STEPS_SMOOTHED = 20  # the longer a run, the smoother its curves are drawn
+
 
 def write(folder: Path, result: Result, logs: Mapping[str, Log]) -> str:
     """Write a result into a folder: `report.md`, `result.json`, and the curves of each part.
@@ -16,7 +19,8 @@ def write(folder: Path, result: Result, logs: Mapping[str, Log]) -> str:
     Returns the report.
     """
     for name, log in logs.items():
-        export(figures.curves(log), folder / _curves(name))
+        smoothing = min(_SMOOTHEST, max(0.0, 1 - _STEPS_SMOOTHED / log.steps))
+        export(figures.curves(log, smoothing=smoothing), folder / _curves(name))
     said = json.dumps(result.to_dict(), indent=1, ensure_ascii=False)
     (folder / "result.json").write_text(said + "\n", encoding="utf-8")
     text = report(result)
