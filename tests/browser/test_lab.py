@@ -122,7 +122,7 @@ class Jupyter:
         deadline = time.monotonic() + 60
         while shown != (shown := self.step(cell)):
             assert time.monotonic() < deadline, f"still training at step {shown}"
-            time.sleep(0.5)
+            time.sleep(2)
         return shown
 
     def trainers(self) -> set[int]:
@@ -201,7 +201,7 @@ def test_widgets_live_in_their_cells_and_leave_nothing_behind(jupyter, trained_f
     lab.pause(1)
     held, other = lab.held(1), lab.step(2)
     lab.wait(lambda: lab.step(2) > other + 20, "the other to go on")
-    assert lab.step(1) <= held + 1, "a busy machine may show the step in progress late"
+    assert lab.step(1) == held
 
     # A single view stands alone in its cell.
     lab.look_at(3)
