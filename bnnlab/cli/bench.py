@@ -146,10 +146,10 @@ def _kernels(shapes, batches, rounds, quick, as_json, figure) -> bool:
     )  # fmt: skip
     record = trials.conditions() | {"rounds": rounds, "rows": list(found.values())}
     if figure is not None and found:
-        from bnnlab.figures import roofline
+        from bnnlab.figures import throughput
         from bnnlab.figures.export import export
 
-        export(roofline.drawing(record), figure)
+        export(throughput.drawing(record), figure)
     click.echo(json.dumps(record, indent=1) if as_json else _told(record, figure))
     return complete
 

@@ -8,7 +8,7 @@ import pytest
 
 import bnnlab
 from bnnlab import figures
-from bnnlab.figures import roofline
+from bnnlab.figures import throughput
 from bnnlab.figures.marks import Line, Text
 
 
@@ -42,7 +42,7 @@ def words(panel):
 
 def test_layers_against_samples_and_against_width():
     every = record(row(1, 64), row(4, 64), row(16, 64), row(1, 128), row(4, 128))
-    drawing = roofline.drawing(every)
+    drawing = throughput.drawing(every)
     assert [panel.heading for panel in drawing.panels] == [
         "64 inputs and outputs", "1 sample", "4 samples",
     ]  # fmt: skip
@@ -59,14 +59,14 @@ def test_layers_against_samples_and_against_width():
 
 def test_without_a_product_there_is_nothing_to_draw():
     with pytest.raises(ValueError, match="no product of signs"):
-        roofline.drawing(record())
+        throughput.drawing(record())
 
 
 def test_labels_stay_apart():
-    curves = {name: [(1.0, 10.0, 9.0, 11.0), (2.0, 10.0, 9.0, 11.0)] for name in roofline.NAMES}
-    panel = roofline.panel("", "", "", curves, (1.0, 100.0))
+    curves = {name: [(1.0, 10.0, 9.0, 11.0), (2.0, 10.0, 9.0, 11.0)] for name in throughput.NAMES}
+    panel = throughput.panel("", "", "", curves, (1.0, 100.0))
     at = np.log(sorted(y for mark in panel.marks if isinstance(mark, Text) for y in mark.y))
-    assert len(at) == len(roofline.NAMES) - 1  # packed and kernel have one
+    assert len(at) == len(throughput.NAMES) - 1  # packed and kernel have one
     assert np.diff(at).min() > 0.05 * np.log(100.0)
 
 

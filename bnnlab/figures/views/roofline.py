@@ -1,6 +1,6 @@
 """How fast each lane's packed network is against batch size, and what the machine could do."""
 
-from bnnlab.figures.roofline import LIMIT, panel, point, reach
+from bnnlab.figures.throughput import LIMIT, panel, point, reach
 from bnnlab.figures.view import View, percent, seed_parameter
 
 _TIMES = ("packed", "torch", "onednn", "bfloat16", "int8")
