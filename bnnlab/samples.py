@@ -6,6 +6,7 @@ sequences. They are prepared as the network's `About` says, unless they are alre
 
 import csv
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,7 +159,7 @@ class Samples:
                 f"{self.path}: this network takes the columns of a table; give it as .csv, or "
                 "--prepared numbers"
             )
-        with Archive(self.path) as archive:
+        with Archive(self.path) as archive, ExitStack() as opened:
             names = self._names(archive)
             shape, kind = archive.header(names[0])
             wanted = {(model.inputs,), model.shape}
@@ -176,7 +177,8 @@ class Samples:
                         f"{self.path}: {names[1]} is {kind} {labels}; give whole numbers or words "
                         f"({shape[0]},)"
                     )
-            first, parts = 0, [archive.rows(name, size) for name in names]
+            rows = (closing(archive.rows(name, size)) for name in names)
+            first, parts = 0, [opened.enter_context(one) for one in rows]
             for x, *y in zip(*parts, strict=True):
                 x = self._numbers(x.reshape(len(x), -1), model.about.numbers, first, "place")
                 yield Batch(x, self._labels(y[0]) if y else None)

@@ -3,7 +3,7 @@
 import csv
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,9 @@ def command(model, file, out, scores, label, header, prepared, threads) -> None:
     size = max(1, min(_MOST, _NUMBERS // (network.inputs + network.outputs)))
     tally = _Tally()
     bar = tqdm(total=samples.count(), unit="sample", unit_scale=True, disable=None, delay=0.5)
-    with bar, _written(out) as write:
-        for x, y in samples.batches(size):
+    # Closed at once where a sample is refused, and its file with it.
+    with bar, _written(out) as write, closing(samples.batches(size)) as batches:
+        for x, y in batches:
             given = network(x, threads=threads).reshape(-1, network.outputs)
             truth = None if y is None else y.reshape(-1)
             if not tally.count:
