@@ -5,7 +5,7 @@ sequences. They are prepared as the network's `About` says, unless they are alre
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ class Samples:
     header: bool | None = None
     prepared: bool = False
 
-    def batches(self, size: int) -> Iterator[Batch]:
+    def batches(self, size: int) -> Generator[Batch, None, None]:
         """Yield the samples, at most so many at a time (of a text: symbols).
 
         Raises FileRefused when the file is not what the network takes: says what was given and what

@@ -4,7 +4,7 @@ import lzma
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Archive:
 
         return self._tried(name, read)
 
-    def rows(self, name: str, count: int) -> Iterator[np.ndarray]:
+    def rows(self, name: str, count: int) -> Generator[np.ndarray, None, None]:
         """Yield an array, so many of its rows at a time."""
         with self._tried(name, lambda: self._zip.open(f"{name}.npy")) as file:
             shape, columns_first, kind = self._tried(name, lambda: _header(file))
