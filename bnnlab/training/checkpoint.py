@@ -49,6 +49,11 @@ def read(run: Path) -> Checkpoint | None:
     return None
 
 
+def newest_step(run: Path) -> int:
+    """Return the step of a run's newest checkpoint, -1 when there is none."""
+    return max((about["step"] for _, about in _slots(run / "checkpoint")), default=-1)
+
+
 def _slots(folder: Path) -> list[tuple[int, dict]]:
     present = [slot for slot in (0, 1) if (folder / f"{slot}.json").exists()]
     return [(slot, files.read_json(folder / f"{slot}.json")) for slot in present]

@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 from tqdm.auto import tqdm
 
 from bnnlab import limits
-from bnnlab.training import files
+from bnnlab.training import checkpoint, files
 from bnnlab.training.store import Log
 
 POLL = 0.02  # seconds between looks at the store
@@ -111,8 +111,8 @@ class Conductor:
 
     Raises ValueError for a number of processes that limits.PROCESSES does not allow.
 
-    All methods return at once; what they ask for shows in the store. Use it as a context, or call
-    `stop`: trainers write checkpoints and leave.
+    Methods but `save` and `stop` return at once; what they ask for shows in the store. Use it as a
+    context, or call `stop`: trainers write checkpoints and leave.
     """
 
     def __init__(
@@ -245,6 +245,25 @@ class Conductor:
         files.append_line(self.folder / "changes.jsonl", change)
         for process in self._processes:
             process.tell(do="changed")
+
+    def save(self) -> None:
+        """Have the trainers write checkpoints of where they are now; wait for them.
+
+        Raises TrainerDied when one ends meanwhile, or does not get to it for PATIENCE seconds.
+        """
+        with self._guard:
+            processes = [*self._processes]
+            wanted = {run_id: self._last(run_id) for run_id in self._going()}
+            for process in processes:
+                process.tell(do="save")
+        deadline = time.monotonic() + PATIENCE
+        while processes and any(
+            checkpoint.newest_step(files.run_folder(self.folder, run_id)) < step
+            for run_id, step in wanted.items()
+        ):
+            if any(process.dead for process in processes) or time.monotonic() > deadline:
+                raise TrainerDied("the trainers did not write checkpoints")
+            time.sleep(POLL)
 
     def resume(self) -> None:
         """Start again the trainers that died; they go on from their last checkpoints."""

@@ -202,10 +202,7 @@ def card(page: "Page", message: Message) -> None:
 
 def measure(page: "Page", message: Message) -> None:
     """Measure what the packed networks cost."""
-    try:
-        page.session.measure()
-    except ValueError as error:
-        page.say(str(error))
+    page.later("Saving", page.session.measure)
 
 
 ACTIONS = {

@@ -77,17 +77,16 @@ def pack(page: "Page", message: Message) -> None:
     log, lane, kind = page.session.log, message.get("lane"), message.get("kind")
     if log is None or lane not in log.lanes:
         return
-    try:
-        page.session.check_packable()
-    except ValueError as error:
-        page.say(str(error))
-        return
+
+    def work() -> Packed:
+        page.session.save_checkpoints()
+        return packed_file(log.path, lane, kind)
 
     def hand(made: Packed) -> None:
         _deliver(page, f"{page.session.name or 'bnnlab'}-{made.name}", made.kind, made.data)
         page.say(f"{made.name}: {made.said}.")
 
-    page.later("Packing", lambda: packed_file(log.path, lane, kind), hand)
+    page.later("Packing", work, hand)
 
 
 def upload(page: "Page", message: Message) -> None:

@@ -20,7 +20,7 @@ from panel.io import hold
 
 from bnnlab.tasks import TaskUnavailable
 from bnnlab.training.comparison import Comparison
-from bnnlab.training.conductor import Status
+from bnnlab.training.conductor import Status, TrainerDied
 from bnnlab.training.store import Column, Log
 from bnnlab.ui import actions, filing, visits
 from bnnlab.ui.address import OPENING, Address, write
@@ -179,7 +179,7 @@ class Page:
         error = done.exception()
         if error is not None:
             self.say(str(error) or type(error).__name__, "bad")
-            if not isinstance(error, (ValueError, OSError, TaskUnavailable)):
+            if not isinstance(error, (ValueError, OSError, TaskUnavailable, TrainerDied)):
                 raise error
         elif then is not None:
             result = done.result()
@@ -209,6 +209,7 @@ class Page:
                 for name, value in log.changes.options(run.lane, log.steps).items():
                     self.settings.set(f"scheme.{run.scheme}.{name}", value)
         said = [*(refused or []), *self.views.look_at(log)]
+        self._drawer.submit(self.session.forget_left, log.path)  # once all else is drawn
         self.say(" ".join(said), "bad" if said else "")
         self.bench.lanes = [
             {"name": lane, "title": _lane_title(log, lane), **look(log.run(lane).description)}

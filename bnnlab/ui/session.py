@@ -46,6 +46,7 @@ class Session:
         self.fetching = ""
         self._conductor: Conductor | None = None
         self._temporary: Scratch | None = None
+        self._left: list[Scratch] = []
         self._measuring: subprocess.Popen | None = None
         self._closed = False
         self._guard = threading.Lock()
@@ -106,11 +107,8 @@ class Session:
         source = self.log.path
         self._stop_trainers()
         target.parent.mkdir(parents=True, exist_ok=True)
-        if self._temporary is not None:
-            shutil.move(source, target)
-            self._forget_temporary()
-        else:
-            shutil.copytree(source, target)
+        shutil.copytree(source, target)
+        self._leave_temporary()
         self.name = name
         self._enter(target, self.comparison, play=playing)
 
@@ -139,6 +137,7 @@ class Session:
                 return
             self._closed = True
         self._leave()
+        self.forget_left()
         self.log = None
 
     def _enter(self, folder: Path, comparison: Comparison, *, play: bool) -> None:
@@ -152,7 +151,8 @@ class Session:
                 self.log, self.comparison, self._conductor = log, comparison, conductor
         if closed:
             conductor.stop(at_once=self._temporary is not None)
-            self._forget_temporary()
+            self._leave_temporary()
+            self.forget_left()
             return
         if play:
             conductor.play()
@@ -161,7 +161,7 @@ class Session:
         # Checkpoints of what is deleted next would only cost time, of which a notebook's kernel
         # that is shut down has little.
         self._stop_trainers(at_once=self._temporary is not None)
-        self._forget_temporary()
+        self._leave_temporary()
 
     def _stop_trainers(self, *, at_once: bool = False) -> None:
         conductor, self._conductor = self._conductor, None
@@ -172,10 +172,40 @@ class Session:
             self._measuring.wait()
         self._measuring = None
 
-    def _forget_temporary(self) -> None:
+    def _leave_temporary(self) -> None:
         scratch, self._temporary = self._temporary, None
         if scratch is not None:
-            scratch.forget()
+            self._left.append(scratch)
+
+    def forget_left(self, shown: Path | None = None) -> None:
+        """Delete what was left and not saved, all but the folder of what is still shown.
+
+        Whoever shows a comparison goes on reading its log until it has turned to the next one.
+        """
+        for scratch in [*self._left]:
+            if shown is None or scratch.path not in shown.parents:
+                self._left.remove(scratch)
+                scratch.forget()
+
+    def save_checkpoints(self) -> None:
+        """Have the trainers write checkpoints of where they are, for what reads those.
+
+        Raises TrainerDied when they cannot.
+        """
+        if self._conductor is not None and self._conductor.status().state != "crashed":
+            self._conductor.save()
+
+    def measure(self) -> None:
+        """Start measuring what the packed networks cost, in a process of its own."""
+        if self.log is None or self.measuring:
+            return
+        self.save_checkpoints()
+        self._measuring = subprocess.Popen(
+            [sys.executable, "-m", "bnnlab.cost", str(self.log.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
 
     # What returns at once.
 
@@ -210,30 +240,6 @@ class Session:
     def rate(self, status: Status) -> float:
         """Steps a second over the last seconds; 0 while it does not train."""
         return self._rate.of(status)
-
-    def measure(self) -> None:
-        """Start measuring what the packed networks cost, in a process of its own.
-
-        Raises ValueError when there is no checkpoint yet to pack.
-        """
-        if self.log is None or self.measuring:
-            return
-        self.check_packable()
-        self._measuring = subprocess.Popen(
-            [sys.executable, "-m", "bnnlab.cost", str(self.log.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-
-    def check_packable(self) -> None:
-        """Raise ValueError while there is no checkpoint yet to pack."""
-        if self.log is not None and not list(self.log.path.glob("runs/*/checkpoint/*.json")):
-            every = self.log.comparison["checkpoint_every"]
-            raise ValueError(
-                f"What is packed is a checkpoint, and the first is written at step {every:,}, when "
-                "a trainer stops, or at the end."
-            )
 
     @property
     def measuring(self) -> bool:

@@ -5,6 +5,8 @@ import signal
 import time
 import xml.etree.ElementTree as ElementTree
 
+import bnnlab
+
 LANES = ["Full precision", "BinaryConnect", "BWN", "BNN", "XNOR-Net", "DoReFa-Net", "LAB", "LAB2"]
 
 
@@ -156,6 +158,20 @@ def test_figures_download_as_valid_files(tab):
             button.click()
         assert download.value.suggested_filename.endswith(kind.lower())
         assert is_valid(kind, download.value.path().read_bytes()), (what, kind)
+
+
+def test_a_network_downloads_packed_long_before_its_first_checkpoint(tab, tmp_path):
+    page = tab.page
+    tab.wait_for_step(5)
+    page.keyboard.press("Space")
+    tab.wait_for_state("paused")
+    page.get_by_role("button", name="Export", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Packed network as safetensors").click()
+    assert download.value.suggested_filename == "bnnlab-bnn.safetensors"
+    download.value.save_as(tmp_path / "bnn.safetensors")
+    assert bnnlab.load_packed(tmp_path / "bnn.safetensors").outputs == 10
+    page.locator(".notice").get_by_text("bnn.safetensors: ").wait_for()
 
 
 def test_a_second_tab_is_independent(tab, open_tab):

@@ -63,6 +63,7 @@ def test_callers_at_once_do_not_meet(any_network):
         given = [pool.submit(packed, x[i % 9 :]) for i in range(60)]
         for i, future in enumerate(given):
             assert torch.equal(future.result(), expected[i % 9 :])
+    packed(x)  # the last one kept may have been for fewer samples
     held = packed.workspace_nbytes
     assert 0 < held <= 4 * packed.workspace(20)
     packed(x)

@@ -190,7 +190,7 @@ def wait_for(study, condition, seconds=300):
 
 def test_what_is_killed_and_stopped_costs_nothing_but_time(tmp_path):
     path, out = tmp_path / "s.yaml", tmp_path / "out"
-    data = {**SMALL, "grid": {}, "steps": 3000, "checkpoint_every": 100, "seeds": 1}
+    data = {**SMALL, "grid": {}, "steps": 2000, "checkpoint_every": 100, "seeds": 1}
     path.write_text(yaml.safe_dump(data))
 
     def begin(*more):
@@ -202,7 +202,14 @@ def test_what_is_killed_and_stopped_costs_nothing_but_time(tmp_path):
     study = begin()
     folder_of_one, pid = next(iter(wait_for(study, lambda: workers(study)).items()))
     os.kill(pid, signal.SIGKILL)
-    wait_for(study, lambda: workers(study).get(folder_of_one, pid) != pid)
+    trained = (folder_of_one / "scalars.jsonl").stat().st_size
+
+    def goes_on():
+        """Whether another process has trained it further."""
+        further = (folder_of_one / "scalars.jsonl").stat().st_size > trained
+        return further and workers(study).get(folder_of_one, pid) != pid
+
+    wait_for(study, goes_on)
     os.killpg(study.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
     _, said = study.communicate(timeout=300)
     assert study.returncode == 130 and "The same command with --resume goes on" in said, said

@@ -12,6 +12,7 @@ import pytest
 
 from bnnlab import Comparison, Conductor
 from bnnlab.training import checkpoint, files
+from bnnlab.training.conductor import TrainerDied
 from bnnlab.training.recorder import Recorder, RunIsBusy
 
 SMALL = {
@@ -60,6 +61,26 @@ def test_play_pause_step_and_what_they_do_to_the_lanes(tmp_path):
     assert all(checkpoint.read(run.folder).step == files.last_step(run.folder) for run in log.runs)
     # Three lanes in two processes stay within what is trained between two drawings.
     assert sorted(apart)[len(apart) // 2] < 200
+
+
+def test_checkpoints_are_written_when_asked_for(tmp_path):
+    log = create(tmp_path / "a", schemes=["full_precision", "bnn"], checkpoint_every=50_000)
+
+    def saved():
+        return [checkpoint.newest_step(run.folder) for run in log.runs]
+
+    with Conductor(log.path, processes=2) as conductor:
+        conductor.save()
+        assert saved() == [0, 0]
+        conductor.play(until=7)
+        wait_for(lambda: conductor.status() == ("paused", 7, log.steps, ""))
+        conductor.save()
+        assert saved() == [7, 7]
+        os.kill(conductor.pids[0], signal.SIGKILL)
+        conductor.step()
+        wait_for(lambda: conductor.status().state == "crashed")
+        with pytest.raises(TrainerDied, match="the trainers did not write checkpoints"):
+            conductor.save()
 
 
 def test_speed_limits_the_pace(tmp_path):

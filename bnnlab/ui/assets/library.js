@@ -71,7 +71,7 @@ function exportPart(send) {
   const element = menu(button, h("div.panel.export", {}, figure("view", "This view"), figure("sheet", "Whole sheet"),
     h("p.note", {}, "PDF and SVG are vector graphics with text as text; HTML opens without a server."),
     h("h2", {}, "Packed network"), packed,
-    h("p.note", {}, "The last checkpoint as packed bits: safetensors for bnnlab, ONNX for other runtimes, C for a compiler alone.")))
+    h("p.note", {}, "The network as it is now, as packed bits: safetensors for bnnlab, ONNX for other runtimes, C for a compiler alone.")))
 
   /** Offer the lanes, first the one after the float twin. */
   function update(lanes) {
