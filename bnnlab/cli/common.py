@@ -22,6 +22,17 @@ def comparison_argument(*, required: bool = True, nargs: int = 1) -> Callable:
     )
 
 
+def device_option() -> Callable:
+    """The --device option: where to train."""
+    return click.option(
+        "--device",
+        metavar="cpu|cuda|cuda:N",
+        default="cpu",
+        show_default=True,
+        help="Where to train: the processor, the first GPU, or the Nth from 0.",
+    )
+
+
 def parse_spec(text: str) -> dict[str, Any]:
     """Read `dorefa:weight_bits=1,activation_bits=2` as `{"name": "dorefa", ...}`.
 

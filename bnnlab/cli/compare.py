@@ -8,7 +8,7 @@ import click
 import param
 
 from bnnlab import limits
-from bnnlab.cli.common import parse_spec
+from bnnlab.cli.common import device_option, parse_spec
 from bnnlab.cli.show import results
 
 
@@ -126,7 +126,8 @@ def _flag(name: str, kind: Any, about: str, default: str) -> click.Option:
     type=click.IntRange(1, limits.PROCESSES),
     help="Trainers side by side.  [default: one for each core]",
 )
-def command(out, processes, **given: Any) -> None:
+@device_option()
+def command(out, processes, device, **given: Any) -> None:
     """Train schemes side by side and print how they did.
 
     If the folder is there already, training goes on where it left off; then `--out` alone is
@@ -138,12 +139,13 @@ def command(out, processes, **given: Any) -> None:
     bnnlab compare --task text:length=100 --schemes binary_connect,lab --out text.bnnlab
     bnnlab compare --task mnist --network vgg:width_factor=0.25 --schemes bnn,lab2 --out vgg.bnnlab
     bnnlab compare --scheme dorefa:activation_bits=2 --scheme lab:granularity=channel --out k.bnnlab
+    bnnlab compare --task cifar10 --schemes bnn,lab2 --device cuda --out cifar10.bnnlab
     bnnlab compare --out digits.bnnlab --steps 600
     """
     given = {name: value for name, value in given.items() if value not in (None, ())}
     comparison = _resumed(out, given) if (out / "comparison.json").exists() else None
     try:
-        log = (comparison or _described(given)).run(out, processes=processes)
+        log = (comparison or _described(given)).run(out, processes=processes, device=device)
     except KeyboardInterrupt:
         click.echo(
             f"\nStopped; a checkpoint is saved. To go on: bnnlab compare --out {out}", err=True

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bnnlab import limits
+from bnnlab.cli.common import device_option
 
 
 @click.command()
@@ -26,7 +27,8 @@ from bnnlab import limits
     type=click.IntRange(1, limits.PROCESSES),
     help="Trainers side by side.  [default: one for each core]",
 )
-def command(recipe, out, seeds, short, epochs, width, schemes, processes) -> None:
+@device_option()
+def command(recipe, out, seeds, short, epochs, width, schemes, processes, device) -> None:
     """Reproduce a published table: train its protocol, and report ours beside the paper's figures.
 
     Without a name, the recipes are listed. A recipe is a YAML file; one of your own can be named by
@@ -37,9 +39,11 @@ def command(recipe, out, seeds, short, epochs, width, schemes, processes) -> Non
     bnnlab reproduce
     bnnlab reproduce lab-mnist --short
     bnnlab reproduce lab-mnist --seeds 3
+    bnnlab reproduce lab-cifar10 --device cuda
     bnnlab reproduce lab-mnist --epochs 5 --width 512 --schemes full_precision,lab --out short
     """
     from bnnlab import study
+    from bnnlab.training import devices
 
     if recipe is None:
         for name in study.names():
@@ -47,6 +51,7 @@ def command(recipe, out, seeds, short, epochs, width, schemes, processes) -> Non
             click.echo(f"{name}\n  {about.title}. {about.source}")
         return
     chosen = study.load(recipe)
+    devices.get(device)  # refused before a folder is made
     out = Path(chosen.name) if out is None else out
     if short:
         if chosen.short is None:
@@ -62,7 +67,7 @@ def command(recipe, out, seeds, short, epochs, width, schemes, processes) -> Non
             logs[name] = comparison.create(folder)
         for name, comparison in parts.items():
             click.echo(f"{chosen.name}: {name}", err=True)
-            comparison.run(logs[name].path, processes=processes)
+            comparison.run(logs[name].path, processes=processes, device=device)
     except KeyboardInterrupt:
         said = "Stopped; checkpoints are saved. The same command goes on from there."
         click.echo(f"\n{said}", err=True)

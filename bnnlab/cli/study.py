@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bnnlab import limits
+from bnnlab.cli.common import device_option
 
 if TYPE_CHECKING:
     from bnnlab.study.cluster import Progress
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, limits.PROCESSES),
     help="Runs side by side on this machine.  [default: one for each core]",
 )
+@device_option()
 @click.option(
     "--table",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     help="Write the scalars of every run as TensorBoard's event files into this folder.",
 )
 @click.option("--dry-run", is_flag=True, help="List the comparisons, and train nothing.")
-def command(file, out, resume, scheduler, workers, table, tensorboard, dry_run) -> None:
+def command(file, out, resume, scheduler, workers, device, table, tensorboard, dry_run) -> None:
     """Train a grid of comparisons and tabulate what came of it.
 
     FILE says what is compared and over which values: it is a YAML file such as
@@ -66,10 +68,12 @@ def command(file, out, resume, scheduler, workers, table, tensorboard, dry_run) 
     bnnlab archive widths.bnnlab
     """
     from bnnlab.study import cluster, folder, grid, tables
-    from bnnlab.training import files
+    from bnnlab.training import devices, files
 
     if scheduler is not None and workers is not None:
         raise click.UsageError("--workers is for this machine; a scheduler has workers of its own")
+    if scheduler is None:  # whose workers have devices of their own
+        devices.get(device)
     study = grid.load(file)
     for path in table:
         tables.check(path)
@@ -82,7 +86,9 @@ def command(file, out, resume, scheduler, workers, table, tensorboard, dry_run) 
     kept = folder.create(study, out, resume=resume)
     bars = _Bars({key: log.steps for key, (log, _) in kept.runs.items()})
     try:
-        failed = cluster.run(kept, scheduler=scheduler, workers=workers, tell=bars.show)
+        failed = cluster.run(
+            kept, scheduler=scheduler, workers=workers, device=device, tell=bars.show
+        )
     except KeyboardInterrupt:
         said = "Stopped; checkpoints are saved. The same command with --resume goes on from there."
         click.echo(f"\n{said}", err=True)

@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from bnnlab import tasks
 from bnnlab.study.folder import Kept, made
-from bnnlab.training import files
+from bnnlab.training import devices, files
 from bnnlab.training.trainer import Trainer
 from bnnlab.training.worker import keep_memory
 
@@ -29,13 +29,14 @@ _PATIENCE = 60.0  # seconds that a run has to be left
 _TRIES = 5  # workers that may die under a run before it is given up
 
 
-def train_run(folder: str, run_id: str, study: str) -> None:
+def train_run(folder: str, run_id: str, study: str, device: str) -> None:
     """Train one run of a comparison to its end, in the worker's own process: a Dask task.
 
     Args:
         folder: the comparison's.
         run_id: the run's.
         study: what `stop` may be told meanwhile; then a checkpoint is written, and nothing more.
+        device: of the worker's machine, where to train.
 
     Raises Timeout when something else keeps the run.
     """
@@ -44,7 +45,7 @@ def train_run(folder: str, run_id: str, study: str) -> None:
     with FileLock(files.run_folder(Path(folder), run_id) / "lock").acquire(timeout=_PATIENCE):
         pass  # a worker that was thought dead may still be leaving
     keep_memory()
-    with Trainer(Path(folder), [run_id]) as trainer:
+    with Trainer(Path(folder), [run_id], device) as trainer:
         for _ in trainer:
             if study in _stopped:
                 trainer.save()
@@ -83,6 +84,7 @@ def run(
     *,
     scheduler: str | None = None,
     workers: int | None = None,
+    device: str = "cpu",
     tell: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, str]:
     """Train what is missing of a study.
@@ -91,11 +93,15 @@ def run(
         kept: the study's folder, see `bnnlab.study.folder.create`.
         scheduler: address of a Dask scheduler; by default a cluster of this machine's cores.
         workers: of the cluster on this machine.
+        device: the name of the one to train on, on every worker's machine.
         tell: told now and then how far it has come.
 
     Returns what failed: by comparison and run, why. Ctrl-C saves checkpoints and raises
-    KeyboardInterrupt.
+    KeyboardInterrupt; a device that this machine has not raises ValueError, one that a
+    scheduler's worker has not fails its runs.
     """
+    if scheduler is None:
+        devices.get(device)  # refused before a cluster is started
     failed: dict[str, str] = {}
     missing = kept.missing
     if not missing:
@@ -108,7 +114,7 @@ def run(
         for place, key in enumerate(missing):
             log, one = runs[key]
             futures[key] = client.submit(
-                train_run, str(log.path.resolve()), one.id, study, key=f"{key}-{study}",
+                train_run, str(log.path.resolve()), one.id, study, device, key=f"{key}-{study}",
                 priority=-place,  # in the study's order
             )  # fmt: skip
         try:

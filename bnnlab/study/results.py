@@ -120,10 +120,17 @@ def result(recipe: Recipe, logs: Mapping[str, Log], command: str) -> Result:
         short=short,
         done=f"`{command}`: {log.steps / steps[part]:g} of {recipe.epochs} epochs, seeds {seeds}, "
         f"{log.comparison['threads']} thread a trainer; bnnlab {env['bnnlab']}, "
-        f"torch {env['torch']}, {env['machine']} with {env['cores']} cores",
+        f"torch {env['torch']}, {env['machine']} with {env['cores']} cores{_on(logs)}",
         parts=list(logs),
         lines=card(recipe, logs),
     )
+
+
+def _on(logs: Mapping[str, Log]) -> str:
+    """Say on which devices the runs were trained, where that was not the processor alone."""
+    ends = [run.end for log in logs.values() for run in log.runs if run.end is not None]
+    found = {device for end in ends for device in end.get("devices", ["cpu"])}
+    return f", trained on {' and '.join(sorted(found))}" if found - {"cpu"} else ""
 
 
 def figure(run: RunLog, measure: str) -> float | None:

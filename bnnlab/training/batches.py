@@ -3,6 +3,7 @@
 import torch
 
 from bnnlab.training import seeds
+from bnnlab.training.devices import CPU
 
 
 class Batches:
@@ -14,16 +15,18 @@ class Batches:
         count: number of training samples.
         size: samples a batch; the last, smaller batch of an epoch is left out.
         seed: the run's seed.
+        device: where indices are wanted; the order is drawn on the processor, the same for all.
 
     Raises ValueError when a batch is larger than the training set.
     """
 
-    def __init__(self, count: int, size: int, seed: int):
+    def __init__(self, count: int, size: int, seed: int, device: torch.device = CPU):
         if size > count:
             raise ValueError(f"batch_size is {size}, but the task has {count} training samples")
         self.size = size
         self.seed = seed
         self.count = count
+        self.device = device
         self.per_epoch = count // size
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
@@ -37,6 +40,6 @@ class Batches:
         epoch, batch = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             stream = seeds.generator("batches", self.seed, epoch)
-            self._order = torch.randperm(self.count, generator=stream)
+            self._order = torch.randperm(self.count, generator=stream).to(self.device)
             self._epoch = epoch
         return self._order[batch * self.size : (batch + 1) * self.size]

@@ -1,8 +1,8 @@
 """Checkpoints: two slots written in turn, so that there is always a whole one.
 
-A slot is `N.safetensors` (every tensor of the run's state) and `N.json` (its step, its digest and
-the length of the run's scalars), the second written after the first. A slot whose digest does not
-match was being written when the trainer died: the other one holds.
+A slot is `N.safetensors` (every tensor of the run's state) and `N.json` (its step, its digest, the
+length of the run's scalars, and the devices it was on), the second written after the first. A slot
+whose digest does not match was being written when the trainer died: the other one holds.
 """
 
 import hashlib
@@ -16,11 +16,12 @@ from bnnlab.training import files
 
 
 class Checkpoint(NamedTuple):
-    """A run's state after `step` updates."""
+    """A run's state after `step` updates, and in words the devices that made them."""
 
     step: int
     tensors: dict[str, torch.Tensor]
     scalars_bytes: int
+    devices: list[str]
 
 
 def write(run: Path, checkpoint: Checkpoint) -> None:
@@ -35,6 +36,7 @@ def write(run: Path, checkpoint: Checkpoint) -> None:
         "step": checkpoint.step,
         "sha256": hashlib.sha256(data).hexdigest(),
         "scalars_bytes": checkpoint.scalars_bytes,
+        "devices": checkpoint.devices,
     }
     files.write_json(folder / f"{slot}.json", about)
 
@@ -45,7 +47,8 @@ def read(run: Path) -> Checkpoint | None:
     for slot, about in sorted(_slots(folder), key=lambda slot: -slot[1]["step"]):
         data = (folder / f"{slot}.safetensors").read_bytes()
         if hashlib.sha256(data).hexdigest() == about["sha256"]:
-            return Checkpoint(about["step"], load(data), about["scalars_bytes"])
+            devices = about.get("devices", ["cpu"])  # older ones do not say it
+            return Checkpoint(about["step"], load(data), about["scalars_bytes"], devices)
     return None
 
 

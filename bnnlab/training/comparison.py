@@ -281,6 +281,7 @@ class Comparison(param.Parameterized):
         *,
         processes: int | None = None,
         progress: bool = True,
+        device: str = "cpu",
     ) -> "Log":
         """Train to the end with a progress bar, and return the Log.
 
@@ -290,14 +291,19 @@ class Comparison(param.Parameterized):
             folder: where the comparison is kept, `NAME.bnnlab`.
             processes: trainers side by side; as many as there are cores by default.
             progress: show a progress bar on standard error.
+            device: where to train: "cpu", "cuda" (the first GPU) or "cuda:N". Not part of the
+                comparison: what was begun on one may go on on another.
 
-        Raises ValueError as `create`, RuntimeError when a trainer died.
+        Raises ValueError as `create`, and when this machine has no such device; RuntimeError when a
+        trainer died.
         """
+        from bnnlab.training import devices
         from bnnlab.training.conductor import train
 
+        devices.get(device)  # refused before anything is written
         log = self.create(folder)
         tasks.get(**self.task).fetch()  # trainers find it here
-        train(log.path, processes=processes, progress=progress)
+        train(log.path, processes=processes, progress=progress, device=device)
         log.refresh()
         return log
 

@@ -49,12 +49,12 @@ class Status(NamedTuple):
 class _Process:
     """A trainer and the runs it trains."""
 
-    def __init__(self, folder: Path, run_ids: list[str], threads: int):
+    def __init__(self, folder: Path, run_ids: list[str], threads: int, device: str):
         self.run_ids = run_ids
         self.errors: IO[bytes] = tempfile.TemporaryFile()
         command = [sys.executable, "-m", "bnnlab.training.worker", str(folder)]
         self.popen = subprocess.Popen(
-            [*command, "--runs", ",".join(run_ids)],
+            [*command, "--runs", ",".join(run_ids), "--device", device],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self.errors,
@@ -108,6 +108,7 @@ class Conductor:
         folder: made by Comparison.create.
         processes: how many trainers; by default as many as there are cores, but no more than runs.
         run_ids: the runs to train; all of them by default.
+        device: the name of the one to train on: "cpu", "cuda" or "cuda:N".
 
     Raises ValueError for a number of processes that limits.PROCESSES does not allow.
 
@@ -120,12 +121,14 @@ class Conductor:
         folder: str | os.PathLike,
         processes: int | None = None,
         run_ids: list[str] | None = None,
+        device: str = "cpu",
     ):
         self.folder = Path(folder)
         if processes is not None:
             limits.check_processes(processes)
         log = Log(self.folder)
         self._threads: int = log.comparison["threads"]
+        self._device = device
         self._lr: float = log.changes.latest_lr(log.comparison["lr"])
         self._ids = run_ids or [run.id for run in log.runs]
         self.steps = log.steps
@@ -153,7 +156,7 @@ class Conductor:
         return self
 
     def _process(self, share: list[str]) -> _Process:
-        return _Process(self.folder, share, self._threads)
+        return _Process(self.folder, share, self._threads, self._device)
 
     def __enter__(self) -> "Conductor":
         return self if self._processes else self.start()
@@ -360,12 +363,14 @@ class Conductor:
                 process.tell(do="advance", until=ticket)
 
 
-def train(folder: Path, *, processes: int | None = None, progress: bool = True) -> None:
+def train(
+    folder: Path, *, processes: int | None = None, progress: bool = True, device: str = "cpu"
+) -> None:
     """Train a comparison to its end.
 
     Ctrl-C saves checkpoints and raises KeyboardInterrupt. Raises TrainerDied, with what it said.
     """
-    with Conductor(folder, processes) as conductor:
+    with Conductor(folder, processes, device=device) as conductor:
         conductor.play()
         status = conductor.status()
         bar = tqdm(total=status.steps, initial=status.step, unit="step", disable=not progress)

@@ -12,6 +12,7 @@ from bnnlab.nn import networks
 from bnnlab.nn.layer import BinarizedLayer
 from bnnlab.nn.watch import watch
 from bnnlab.training import checkpoint, seeds
+from bnnlab.training.devices import CPU
 from bnnlab.training.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -56,17 +57,20 @@ class Lane:
     """A network in training.
 
     Attributes:
+        device: where the network, what the optimizer keeps and random draws are.
         step: updates made so far.
         layers: name -> the network's weight layers.
         last_signs: name -> signs at the last look, bool of the weight's shape (for flips).
     """
 
-    def __init__(self, settings: dict, scheme: dict, seed: int):
-        self.network = network_of(settings, scheme, seed)
+    def __init__(self, settings: dict, scheme: dict, seed: int, device: torch.device = CPU):
+        self.device = device
+        self.network = network_of(settings, scheme, seed).to(device)
         self.layers: dict[str, BinarizedLayer] = networks.binarized_layers(self.network)
         self.scheme = scheme_of(scheme)
         self.loss = LOSSES[settings["loss"]]
-        self.generator = seeds.generator("lane", seed, sorted(scheme.items()))
+        self._purpose = ("lane", seed, sorted(scheme.items()))
+        self.generator = torch.Generator(device).manual_seed(seeds.seed(*self._purpose))
         for carrier in networks.carriers(self.network):
             carrier.generator = self.generator
         self._factors, groups = self._groups()
@@ -154,14 +158,14 @@ class Lane:
             group["lr"] = lr * factor
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything that the next step depends on, as named tensors."""
+        """Return everything that the next step depends on, as named tensors on the processor."""
         # Copies: loss-aware layers hold the optimizer's own moments, and a file holds them apart.
         network = self.network.state_dict()
-        state = {f"network/{name}": tensor.clone() for name, tensor in network.items()}
+        state = {f"network/{name}": t.to(CPU, copy=True) for name, t in network.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             for name, value in moments.items():
-                state[f"optimizer/{index}/{name}"] = torch.as_tensor(value)
-        state |= {f"last_signs/{name}": signs for name, signs in self.last_signs.items()}
+                state[f"optimizer/{index}/{name}"] = torch.as_tensor(value).to(CPU)
+        state |= {f"last_signs/{name}": signs.to(CPU) for name, signs in self.last_signs.items()}
         state["generator"] = self.generator.get_state()
         return state
 
@@ -178,8 +182,12 @@ class Lane:
             moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.last_signs = parts["last_signs"]
-        self.generator.set_state(saved.tensors["generator"])
+        self.last_signs = {n: signs.to(self.device) for n, signs in parts["last_signs"].items()}
+        drawn = saved.tensors["generator"]
+        if drawn.shape == self.generator.get_state().shape:
+            self.generator.set_state(drawn)
+        else:  # of another kind of device: its stream does not go on here, so a new one begins
+            self.generator.manual_seed(seeds.seed(*self._purpose, saved.step))
         self.step = saved.step
 
 

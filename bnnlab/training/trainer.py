@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bnnlab import tasks
-from bnnlab.training import checkpoint, files
+from bnnlab.training import checkpoint, devices, files
 from bnnlab.training.batches import Batches
 from bnnlab.training.changes import Changes
 from bnnlab.training.lane import Diverged, Lane
@@ -34,10 +34,12 @@ class TrainedRun:
         self._adopted: dict = {}
         self.settings = settings
         self.data = data
-        self.lane = Lane(settings, spec["scheme"], self.seed)
+        self.lane = Lane(settings, spec["scheme"], self.seed, data.device)
         saved = checkpoint.read(folder)
         if saved is not None:
             self.lane.load(saved)
+        before, here = saved.devices if saved else [], devices.describe(data.device)
+        self._devices = before if here in before else [*before, here]
         self.recorder = Recorder(folder, saved.scalars_bytes if saved else 0)
         path = folder / "end.json"
         self._end_marker = files.read_json(path) if path.exists() else None
@@ -106,7 +108,8 @@ class TrainedRun:
         # A loss can overflow in evaluation alone; JSON has no infinity.
         found = {n: v if math.isfinite(v) else None for n, v in self._evaluation().items()}
         best = best_whole(files.read_lines(self.folder / "scalars.jsonl"))
-        self._end({"state": "done", "step": self.step, **found, **({"best": best} if best else {})})
+        self._end({"state": "done", "step": self.step, **found, **({"best": best} if best else {}),
+                   "devices": self._devices})  # fmt: skip
 
     def _evaluation(self) -> dict[str, float]:
         """Return loss and accuracy on the whole validation and test sets."""
@@ -124,7 +127,9 @@ class TrainedRun:
     def save(self) -> None:
         """Write a checkpoint of the current step."""
         self.recorder.sync()
-        saved = checkpoint.Checkpoint(self.step, self.lane.state(), self.recorder.bytes)
+        saved = checkpoint.Checkpoint(
+            self.step, self.lane.state(), self.recorder.bytes, self._devices
+        )
         checkpoint.write(self.folder, saved)
 
 
@@ -149,9 +154,9 @@ class Samples(NamedTuple):
     y: torch.Tensor
 
     @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray) -> "Samples":
-        """Share the arrays' memory."""
-        return cls(torch.from_numpy(x), torch.from_numpy(y))
+    def of(cls, x: np.ndarray, y: np.ndarray, device: torch.device) -> "Samples":
+        """Move the arrays to a device; on the processor, share their memory."""
+        return cls(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
 
     def take(self, indices: torch.Tensor) -> "Samples":
         """Return the samples at `indices`."""
@@ -159,13 +164,14 @@ class Samples(NamedTuple):
 
 
 class Data:
-    """A task's data as tensors, shared by all lanes of a process."""
+    """A task's data as tensors on a device, all of it, shared by all lanes of a process."""
 
-    def __init__(self, task: tasks.Task):
+    def __init__(self, task: tasks.Task, device: torch.device):
         split = task.load()
-        self.train = Samples.of(split.train_x, split.train_y)
-        self.validation = Samples.of(split.validation_x, split.validation_y)
-        self.test = Samples.of(split.test_x, split.test_y)
+        self.device = device
+        self.train = Samples.of(split.train_x, split.train_y, device)
+        self.validation = Samples.of(split.validation_x, split.validation_y, device)
+        self.test = Samples.of(split.test_x, split.test_y, device)
         labels = self.validation.y[0].numel()
         count = max(1, min(VALIDATION_SAMPLES, VALIDATION_LABELS // labels))
         self.validation_sample = Samples(self.validation.x[:count], self.validation.y[:count])
@@ -185,22 +191,25 @@ class Trainer(Iterator[int]):
     Args:
         folder: the comparison's folder.
         run_ids: the runs to train; all of them by default.
+        device: the name of the one to train on, see `bnnlab.training.devices`.
 
     `next(trainer)` returns the step that all runs still going have reached; it stops when all have
     ended. Use it as a context: it holds the runs' locks. Raises RunIsBusy when another trainer
-    writes one of the runs.
+    writes one of the runs, ValueError when this machine has no such device.
     """
 
-    def __init__(self, folder: Path, run_ids: list[str] | None = None):
+    def __init__(self, folder: Path, run_ids: list[str] | None = None, device: str = "cpu"):
+        chosen = devices.get(device)
+        devices.prepare(chosen)
         comparison = files.read_json(folder / "comparison.json")
         torch.set_num_threads(comparison["threads"])
         task = tasks.get(**comparison["task"])
-        data = Data(task)
+        data = Data(task, chosen)
         about = {"inputs": task.inputs, "shape": task.shape, "classes": task.classes}
         settings = {**comparison, **about}
         self.folder = folder
         self.batches = {
-            seed: Batches(len(data.train.y), comparison["batch_size"], seed)
+            seed: Batches(len(data.train.y), comparison["batch_size"], seed, chosen)
             for seed in comparison["seeds"]
         }
         self._first_lr = comparison["lr"]

@@ -79,9 +79,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bnnlab.training.worker", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs", required=True, help="run ids, separated by commas")
+    parser.add_argument("--device", default="cpu", help="where, see bnnlab.training.devices")
     options = parser.parse_args(arguments)
     keep_memory()
-    with Trainer(options.folder, options.runs.split(",")) as trainer:
+    with Trainer(options.folder, options.runs.split(","), options.device) as trainer:
         follow(trainer)
 
 

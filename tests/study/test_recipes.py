@@ -187,6 +187,18 @@ def test_the_short_version_is_held_to_its_bands(toy, tmp_path):
     assert refused.exit_code == 2 and "toy has no short version" in refused.output
 
 
+def test_a_device_that_is_not_the_processor_is_said(toy, tmp_path):
+    recipe = study.load(toy())
+    log = recipe.comparisons(epochs=1)["real"].run(tmp_path / "toy-real.bnnlab", progress=False)
+    assert "trained on" not in study.report(study.result(recipe, {"real": log}, "x"))
+    path = log.runs[0].folder / "end.json"
+    end = json.loads(path.read_text())
+    path.write_text(json.dumps({**end, "devices": ["cuda:0 (A GPU)", "cpu"]}))
+    log.refresh()
+    said = study.report(study.result(recipe, {"real": log}, "x"))
+    assert "cores, trained on cpu and cuda:0 (A GPU)." in said
+
+
 def test_unfinished_runs_are_said_to_be(toy, tmp_path):
     recipe = study.load(toy())
     comparison = recipe.comparisons()["real"]

@@ -69,7 +69,9 @@ def test_what_is_not_finite_is_written_as_null_and_read_as_nan(folder):
 
 def test_checkpoints_alternate_and_either_half_may_be_missing(tmp_path):
     for step in (1, 2, 3):
-        checkpoint.write(tmp_path, checkpoint.Checkpoint(step, {"a": torch.full((2,), step)}, step))
+        checkpoint.write(
+            tmp_path, checkpoint.Checkpoint(step, {"a": torch.full((2,), step)}, step, ["cpu"])
+        )
     assert checkpoint.read(tmp_path).step == 3
     newest = next(
         path

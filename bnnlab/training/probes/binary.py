@@ -28,7 +28,7 @@ def probe(look):
             unique, count = torch.unique(values, return_counts=True)
             if len(unique) > MOST_VALUES:
                 continue
-            distinct, counts = unique.numpy(), count.numpy()
+            distinct, counts = unique.cpu().numpy(), count.cpu().numpy()
         distinct = alpha * distinct
         found[f"binary_values/{name}"] = distinct.astype(np.float32)
         found[f"binary_counts/{name}"] = counts.astype(np.int32)

@@ -9,7 +9,7 @@ WINDOW = 128
 
 
 def _packed(bits):
-    window = bits.flatten(1)[:WINDOW, :WINDOW].numpy()
+    window = bits.flatten(1)[:WINDOW, :WINDOW].cpu().numpy()
     return np.packbits(window), np.array(window.shape, dtype=np.int32)
 
 

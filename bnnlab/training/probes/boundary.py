@@ -26,9 +26,9 @@ def probe(look):
     if look.extent is None:
         return {}
     look.lane.network.eval()
-    scores = look.lane.network(_grid(look.extent)).reshape(CELLS, CELLS, -1)
+    scores = look.lane.network(_grid(look.extent).to(look.lane.device)).reshape(CELLS, CELLS, -1)
     said = scores[..., 1] - scores[..., 0] if scores.shape[-1] == 2 else scores.argmax(-1)
     return {
-        "boundary": said.float().numpy(),
+        "boundary": said.float().cpu().numpy(),
         "boundary_extent": np.array(look.extent, dtype=np.float32),
     }

@@ -54,7 +54,7 @@ def probe(look):
     network, found = look.lane.network.eval(), {}
     # Every factor has its own copy of the samples: one pass for all of them.
     copies, factors = x.repeat(len(FACTORS), *[1] * (x.ndim - 1)), torch.from_numpy(FACTORS)
-    factors = factors.float().repeat_interleave(len(x))
+    factors = factors.float().repeat_interleave(len(x)).to(x.device)
     fixed = {name: _Fixed(layers[name].scheme, q) for name, q in look.quantized.items()}
     try:
         for name, scheme in fixed.items():  # quantized once, not in every pass

@@ -56,8 +56,8 @@ class Look:
 
 
 def sample(tensor: Tensor) -> Tensor:
-    """Return the entries of the tensor's first rows, SAMPLE at most, as a vector."""
-    return tensor.detach().reshape(-1)[:SAMPLE]
+    """Return the entries of the tensor's first rows, SAMPLE at most, as a vector on the CPU."""
+    return tensor.detach().reshape(-1)[:SAMPLE].cpu()
 
 
 def histogram(values: Tensor, low: float, high: float, bins: int) -> np.ndarray:
