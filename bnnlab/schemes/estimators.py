@@ -23,7 +23,8 @@ def sign(x: Tensor) -> Tensor:
     """
     # floor(clip(x, -1, 1/2)) is -1 below zero, 0 from zero on, and NaN for NaN. It is nine times as
     # fast as where(), which is not vectorized, and this is called for every weight in every step.
-    return torch.add(_ONE, x.clamp(-1.0, 0.5).floor_(), alpha=2)
+    floor = x.clamp(-1.0, 0.5).floor_()
+    return torch.add(_ONE, floor, alpha=2, out=None if floor.requires_grad else floor)
 
 
 def quantize_unit(x: Tensor, bits: int) -> Tensor:

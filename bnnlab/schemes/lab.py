@@ -77,9 +77,10 @@ class LAB(Curved):
         sums = []
         for part, moment in zip(w.split(rows), second_moment.split(rows), strict=True):
             d = self.curvature(moment)
-            sums.append(((d * part.abs()).sum(inner, keepdim=True), d.sum(inner, keepdim=True)))
-        weighted, curvature = zip(*sums, strict=True)
-        return torch.cat(weighted), torch.cat(curvature)
+            weighted = part.abs().mul_(d)  # in place, as much as can be: new memory is slow
+            sums.append((weighted.sum(inner, keepdim=True), d.sum(inner, keepdim=True)))
+        over_weights, over_curvature = zip(*sums, strict=True)
+        return torch.cat(over_weights), torch.cat(over_curvature)
 
 
 class LAB2(LAB):
