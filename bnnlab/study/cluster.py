@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -29,35 +29,57 @@ _PATIENCE = 60.0  # seconds that a run has to be left
 _TRIES = 5  # workers that may die under a run before it is given up
 
 
-def train_run(folder: str, run_id: str, study: str, device: str) -> None:
+def train_run(folder: str, run_id: str, study: str, beginning: str, device: str) -> None:
     """Train one run of a comparison to its end, in the worker's own process: a Dask task.
 
     Args:
         folder: the comparison's.
         run_id: the run's.
-        study: what `stop` may be told meanwhile; then a checkpoint is written, and nothing more.
+        study: the study's folder.
+        beginning: which beginning of the study asks for it; once that is over, a checkpoint is
+            written, and nothing more.
         device: of the worker's machine, where to train.
 
     Raises Timeout when something else keeps the run.
     """
-    if study in _stopped:
+    going = Path(study, _GOING)
+    if not _goes_on(going, beginning):
         return
     with FileLock(files.run_folder(Path(folder), run_id) / "lock").acquire(timeout=_PATIENCE):
         pass  # a worker that was thought dead may still be leaving
     keep_memory()
     with Trainer(Path(folder), [run_id], device) as trainer:
+        looked = time.monotonic()
         for _ in trainer:
-            if study in _stopped:
+            if time.monotonic() - looked < _POLL:
+                continue
+            looked = time.monotonic()
+            if not _goes_on(going, beginning):
                 trainer.save()
                 return
 
 
-_stopped: set[str] = set()  # studies that this worker is to train no more
+# In a study's folder while it is trained: which of its beginnings is. Other than a message, a file
+# reaches workers that are just being started in place of dead ones, too.
+_GOING = "going"
 
 
-def stop(study: str) -> None:
-    """Have this worker leave the runs of a study."""
-    _stopped.add(study)
+@contextmanager
+def _begun(folder: Path) -> Iterator[str]:
+    """Have a study go on within; give what its beginning is called."""
+    beginning = uuid4().hex
+    files.write_atomically(folder / _GOING, beginning.encode())
+    try:
+        yield beginning
+    finally:
+        (folder / _GOING).unlink(missing_ok=True)
+
+
+def _goes_on(going: Path, beginning: str) -> bool:
+    try:
+        return going.read_text() == beginning
+    except FileNotFoundError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -109,25 +131,26 @@ def run(
         return _troubles(kept)
     for log in {id(log): log for log, _ in kept.runs.values()}.values():
         tasks.get(**log.comparison["task"]).fetch()  # trainers find it here
+    folder, runs, futures = kept.path.resolve(), kept.runs, {}
     with _client(scheduler, workers) as client:
-        runs, futures, study = kept.runs, {}, uuid4().hex
-        for place, key in enumerate(missing):
-            log, one = runs[key]
-            futures[key] = client.submit(
-                train_run, str(log.path.resolve()), one.id, study, device, key=f"{key}-{study}",
-                priority=-place,  # in the study's order
-            )  # fmt: skip
         try:
-            while futures:
-                for key in [key for key, future in futures.items() if future.done()]:
-                    future = futures.pop(key)
-                    if future.status == "error":
-                        failed[key] = str(future.exception())
-                tell(_progress(kept, failed))
-                time.sleep(_POLL)
+            with _begun(folder) as beginning:
+                for place, key in enumerate(missing):
+                    log, one = runs[key]
+                    futures[key] = client.submit(
+                        train_run, str(log.path.resolve()), one.id, str(folder), beginning, device,
+                        key=f"{key}-{beginning}", priority=-place,  # in the study's order
+                    )  # fmt: skip
+                while futures:
+                    for key in [key for key, future in futures.items() if future.done()]:
+                        future = futures.pop(key)
+                        if future.status == "error":
+                            failed[key] = str(future.exception())
+                    tell(_progress(kept, failed))
+                    time.sleep(_POLL)
         except KeyboardInterrupt:
-            client.run(stop, study)
-            wait(list(futures.values()), timeout=_PATIENCE)
+            with suppress(TimeoutError):
+                wait(list(futures.values()), timeout=_PATIENCE)
             raise
     return failed | _troubles(kept)
 
