@@ -7,7 +7,7 @@ the layouts and the formulas. Without the compiled module everything here can st
 
 The instruction set is the best of this processor, or the one the environment variable `BNNLAB_ISA`
 names ("scalar", "avx2", "avx512"; "avx512_carry", which counts bits in the way that suits Intel;
-"amx", which adds to that AMX for bytes and real numbers; "neon" on Arm), or the one a call names.
+"amx", which adds to that AMX for several rows; "neon" on Arm), or the one a call names.
 """
 
 import os

@@ -12,7 +12,6 @@
 #endif
 
 #define SLOTS 512
-#define SLOT ((size_t)1 << 20)
 
 uint64_t random_state = 0x9E3779B97F4A7C15u;
 int large_case;

@@ -30,6 +30,8 @@ extern int large_case;
 /* A size up to a bound, half of the time next to a multiple of a power of two. */
 size_t draw_size(size_t tiny, size_t large);
 
+#define SLOT ((size_t)1 << 22)  /* the longest array */
+
 /* An array of exactly so many bytes, filled with a pattern that no kernel leaves behind by chance:
  * mostly ending at an unreadable page, for masked vector loads that AddressSanitizer does not see,
  * else beginning after one; what is around it is poisoned. It lives until those that were made from

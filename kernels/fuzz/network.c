@@ -401,7 +401,7 @@ static int survives(struct batch *batch)
         *size = spoilt_size(*size);
     }
     size_t bytes = bnnlab_network_workspace(batch->network, batch->samples, batch->length, 1);
-    if (bytes > (size_t)1 << 20)
+    if (bytes > SLOT)
         bytes = 64; /* too little, and refused for it */
     bnnlab_network_run(BNNLAB_BEST, batch->network, batch->x, batch->x_length, batch->samples,
                        batch->length, make(batch->out_length * 4), batch->out_length, make(bytes), bytes,
@@ -422,6 +422,8 @@ int fuzz_network(void)
     if (outputs == 0)
         return wrong("layers that fit are refused", &network);
     const size_t each = outputs * batch.length;
+    if (bnnlab_network_workspace(&network, batch.samples, batch.length, 4) > SLOT)
+        return 0; /* too large to be a case */
     batch.x = make_batch(&network, batch.samples, batch.length, &batch.x_length);
     batch.out_length = batch.samples * each;
     float *first = NULL;

@@ -374,8 +374,8 @@ static struct loop loop_of(int isa, int loop)
     static const struct loop carry = {8 * 1024, carry_bits};
 #endif
 #ifdef BNNLAB_AMX_BUILT
-    static const struct loop amx[] = { /* a real input is four bytes there */
-        [BNNLAB_LOOP_BITS] = {8 * 1024, carry_bits},
+    static const struct loop amx[] = { /* a sign is a byte there, and a real input four */
+        [BNNLAB_LOOP_BITS] = {BNNLAB_AMX_WORK, bnnlab_amx_loop},
         [BNNLAB_LOOP_BYTES] = {BNNLAB_AMX_WORK, bnnlab_amx_loop},
         [BNNLAB_LOOP_REALS] = {BNNLAB_AMX_WORK / 4, bnnlab_amx_loop},
         [BNNLAB_LOOP_FLOATS] = {12 * 16, avx512_floats},
