@@ -146,7 +146,7 @@ def test_a_pytorch_without_an_engine_says_so(monkeypatch):
 
 
 def sum_of_tiles():
-    """Of four equal products of 16 rows, bytes, and 16 outputs, four signed bytes beside another."""
+    """Of four equal products of 16 rows of bytes and 16 outputs, four of whose bytes follow."""
     given = (np.arange(1, 1025, dtype=np.uint32) * np.uint32(2654435761) >> 24).astype(np.uint8)
     rows = given.reshape(16, 64).astype(int)
     weights = given.view(np.int8).reshape(16, 16, 4).transpose(0, 2, 1).reshape(64, 16).astype(int)
