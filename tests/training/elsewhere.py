@@ -1,8 +1,9 @@
 """A device that is not there: a tensor on it computes on the CPU, and meets no tensor of the CPU.
 
-As on a GPU, an operation whose tensors lie on two devices is refused; numbers of no dimension may
-come from the CPU where CUDA's element-wise kernels take them, and so may indices. PyTorch's own
-"meta" device lends its name, because it needs no driver.
+As on a GPU, an operation whose tensors lie on two devices is refused, and one that draws from the
+other's generator; numbers of no dimension may come from the CPU where CUDA's element-wise kernels
+take them. Indices may not, which CUDA would copy in every step. PyTorch's own "meta" device lends
+its name, because it needs no driver.
 """
 
 import sys
@@ -11,13 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = torch.device("meta")
 # What CUDA computes with a number that lies on the CPU.
 _TAKE_NUMBERS = {"add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "copy_", "_to_copy"}
-_TAKE_INDICES = {"index", "index_put", "index_put_", "copy_"}
 
 
 class There(torch.Tensor):
@@ -44,12 +45,22 @@ class _Mode(TorchDispatchMode):
         return _run(func, args, kwargs or {})
 
 
+class _Draws(TorchFunctionMode):
+    """Looks at calls from Python: below them, a generator has forgotten where it is."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        found, generator = func(*args, **(kwargs or {})), (kwargs or {}).get("generator")
+        if generator is not None and generator.place != found.device:
+            raise RuntimeError(f"{func} draws on {found.device} from one of {generator.place}")
+        return found
+
+
 def _run(func, args, kwargs):
     name = func._schema.name.removeprefix("aten::")
     tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor)]
     there = {id(t.numbers): t for t in tensors if isinstance(t, There)}
     here = [t for t in tensors if not isinstance(t, There)]
-    if there and name not in _TAKE_INDICES:
+    if there and name != "copy_":
         for t in here:
             if t.ndim or name not in _TAKE_NUMBERS:
                 raise RuntimeError(f"{func} of tensors on two devices, {list(t.shape)} on the CPU")
@@ -77,7 +88,9 @@ class _Generator(torch.Generator):
     """Draws for DEVICE what it draws for the CPU."""
 
     def __new__(cls, device="cpu"):
-        return super().__new__(cls)
+        made = super().__new__(cls)
+        made.place = torch.device(device)
+        return made
 
 
 @contextmanager
@@ -87,7 +100,7 @@ def pretended(monkeypatch) -> Iterator[None]:
 
     optimizer = sys.modules["torch.optim.optimizer"]
     fused = optimizer._get_fused_kernels_supported_devices()
-    with monkeypatch.context() as patch, _Mode(), warnings.catch_warnings():
+    with monkeypatch.context() as patch, _Draws(), _Mode(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # it copies
         patch.setattr(devices, "get", {"cuda": DEVICE}.__getitem__)
         patch.setattr(devices, "prepare", lambda device: None)

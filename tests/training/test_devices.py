@@ -127,6 +127,8 @@ def test_tensors_of_two_devices_do_not_meet(monkeypatch):
         assert (there + 1).cpu().tolist() == [2, 2, 2]
         with pytest.raises(RuntimeError, match="two devices"):
             torch.add(there, torch.ones(3))
+        with pytest.raises(RuntimeError, match="draws on meta from one of cpu"):
+            torch.rand(3, generator=torch.Generator(), device=DEVICE)
         with pytest.raises(RuntimeError):
             there.numpy()
 
