@@ -13,7 +13,7 @@ from bnnlab.training.trainer import Trainer
 
 from .elsewhere import DEVICE, pretended
 
-STEPS = 4
+STEPS = 3
 WORK = {
     "mlp": ("moons", {"name": "mlp", "width": 6}, "all"),
     "lenet": ("digits", {"name": "lenet", "channels": 2, "width": 6},
@@ -28,7 +28,7 @@ def create(folder, kind="mlp", **changed):
     task, network, schemes = WORK[kind]
     settings = {"task": task, "network": network, "schemes": schemes, **changed}
     return Comparison(
-        steps=STEPS, batch_size=8, probe_every=2, evaluate_every=2, test_every=4,
+        steps=STEPS, batch_size=8, probe_every=3, evaluate_every=3, test_every=3,
         checkpoint_every=2, **settings,
     ).create(folder)  # fmt: skip
 
@@ -78,8 +78,8 @@ def saved(run):
 def test_everything_that_training_computes_is_computed_on_the_device(tmp_path, monkeypatch, kind):
     expected, log = create(tmp_path / "a.bnnlab", kind), create(tmp_path / "b.bnnlab", kind)
     here(expected)
-    elsewhere(log, monkeypatch, until=3)
-    elsewhere(log, monkeypatch)  # from the checkpoint of step 2
+    elsewhere(log, monkeypatch, until=2)
+    elsewhere(log, monkeypatch)  # goes on from the checkpoint
     assert_same(log, expected)
 
 
