@@ -50,6 +50,15 @@
     default: WITH_TILE(rows, count, tile, __VA_ARGS__); break;      \
     }
 
+#define WITH_SEVERAL_ROWS(rows, count, tile, ...)                   \
+    switch (rows) {                                                 \
+    case 2: WITH_PANELS(2, count, tile, __VA_ARGS__); break;        \
+    case 3: WITH_PANELS(3, count, tile, __VA_ARGS__); break;        \
+    case 5: WITH_PANELS(5, count, tile, __VA_ARGS__); break;        \
+    case 6: WITH_PANELS(6, count, tile, __VA_ARGS__); break;        \
+    default: WITH_PANELS(4, count, tile, __VA_ARGS__); break;       \
+    }
+
 /* Which lanes of panel `panel` are outputs below n. */
 ALWAYS_INLINE __mmask16 lanes_of(size_t n, size_t panel)
 {
@@ -285,8 +294,8 @@ static void product_carry(const uint32_t *a, const struct bnnlab_walk *walk, siz
     product_of(1, a, walk, planes, panels, ones, base, m, n, out);
 }
 
-/* Nibbles of weights become four bytes of +-1 by a table, once for all rows; tail bits count as -1
- * and meet zeros. */
+/* Several rows of bytes. Nibbles of weights become four bytes of +-1 by a table, once for all rows; tail
+ * bits count as -1 and meet zeros. */
 ALWAYS_INLINE void bytes_tile(const size_t rows, const size_t count, const uint8_t *codes,
                               const uint32_t *panels, size_t words, size_t k, size_t n,
                               size_t out_step, int32_t *out)
@@ -295,17 +304,17 @@ ALWAYS_INLINE void bytes_tile(const size_t rows, const size_t count, const uint8
         (int)0xFFFFFFFFu, (int)0xFFFFFF01u, (int)0xFFFF01FFu, (int)0xFFFF0101u, (int)0xFF01FFFFu,
         (int)0xFF01FF01u, (int)0xFF0101FFu, (int)0xFF010101u, 0x01FFFFFF, 0x01FFFF01, 0x01FF01FF,
         0x01FF0101, 0x0101FFFF, 0x0101FF01, 0x010101FF, 0x01010101);
-    __m512i sum[PLAIN_ROWS][ROW_PANELS];
+    __m512i sum[PLAIN_ROWS][TILE_PANELS];
     UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < count; c++)
             sum[r][c] = _mm512_setzero_si512();
     for (size_t w = 0; w < words; w++) {
-        __m512i b[ROW_PANELS];
+        __m512i b[TILE_PANELS];
         UNROLL for (size_t c = 0; c < count; c++)
             b[c] = _mm512_loadu_si512(panels + (c * words + w) * BNNLAB_LANES);
         const size_t end = smaller(k, w * 32 + 32);
         for (size_t j = w * 32; j < end; j += 4) {
-            __m512i signs[ROW_PANELS];
+            __m512i signs[TILE_PANELS];
             UNROLL for (size_t c = 0; c < count; c++) {
                 signs[c] = _mm512_permutexvar_epi32(b[c], nibbles);
                 b[c] = _mm512_srli_epi32(b[c], 4);
@@ -325,71 +334,76 @@ ALWAYS_INLINE void bytes_tile(const size_t rows, const size_t count, const uint8
                                      sum[r][c]);
 }
 
-static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
-                          int32_t *out)
+/* The tables of the 32 inputs of a word, as fixed.h has them, with `bias` in the place of 2^31 and of as
+ * many digits as such sums need. The sums with one pattern of the last two signs lie in one register,
+ * those of one nibble in 128 bits of it, so that bytes change places only within these. */
+ALWAYS_INLINE void word_tables(__m512i q0, __m512i q1, uint32_t bias, const size_t digits,
+                               uint8_t *tables)
 {
-    const size_t words = BNNLAB_WORDS(k), total = (n + BNNLAB_LANES - 1) / BNNLAB_LANES;
-    const size_t group = m == 1 ? ROW_PANELS : TILE_PANELS;
-    for (size_t p = 0; p < total; p += group) {
-        const size_t count = smaller(total - p, group), j = p * BNNLAB_LANES;
-        for (size_t i = 0, rows; i < m; i += rows) {
-            rows = tile_rows(m - i, PLAIN_ROWS);
-            WITH_PLAIN_TILE(rows, count, bytes_tile, codes + i * k, panels + j * words, words, k,
-                            n - j, n, out + i * n + j)
-        }
-    }
-}
-
-/* The tables of `inputs` inputs, as fixed.h has them. The sums with one pattern of the last two signs
- * lie in one register, those of one nibble in 128 bits of it, so that bytes change places only within
- * these; `scale` is the row's. */
-static void make_tables(const float *x, size_t inputs, float scale, uint8_t *tables)
-{
-    const __m512 first = _mm512_set1_ps(scale), second = _mm512_set1_ps(0x1p27f);
-    const __m512i bias = _mm512_set1_epi32((int)0x80000000u);
+    const __m512i least = _mm512_set1_epi32((int)bias);
     const __m512i by_digit = _mm512_broadcast_i32x4(
         _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
     const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(4));
+    UNROLL for (size_t half = 0; half < 2; half++, tables += digits * 64) {
+        const __m512i q = _mm512_permutex2var_epi32(q0, half ? odd : even, q1);
+        const __m512i a = _mm512_shuffle_epi32(q, 0x00), b = _mm512_shuffle_epi32(q, 0x55);
+        const __m512i c = _mm512_shuffle_epi32(q, 0xAA), d = _mm512_shuffle_epi32(q, 0xFF);
+        const __m512i both = _mm512_add_epi32(c, d), one = _mm512_sub_epi32(c, d);
+        __m512i sum = _mm512_mask_sub_epi32(_mm512_add_epi32(least, a), 0x5555, least, a);
+        sum = _mm512_mask_sub_epi32(_mm512_add_epi32(sum, b), 0x3333, sum, b);
+        const __m512i s0 = _mm512_shuffle_epi8(_mm512_sub_epi32(sum, both), by_digit);
+        const __m512i s1 = _mm512_shuffle_epi8(_mm512_add_epi32(sum, one), by_digit);
+        const __m512i s2 = _mm512_shuffle_epi8(_mm512_sub_epi32(sum, one), by_digit);
+        const __m512i s3 = _mm512_shuffle_epi8(_mm512_add_epi32(sum, both), by_digit);
+        const __m512i low01 = _mm512_unpacklo_epi32(s0, s1), low23 = _mm512_unpacklo_epi32(s2, s3);
+        _mm512_store_si512(tables, _mm512_unpacklo_epi64(low01, low23));
+        _mm512_store_si512(tables + 64, _mm512_unpackhi_epi64(low01, low23));
+        if (digits == 4) {
+            const __m512i top01 = _mm512_unpackhi_epi32(s0, s1);
+            const __m512i top23 = _mm512_unpackhi_epi32(s2, s3);
+            _mm512_store_si512(tables + 128, _mm512_unpacklo_epi64(top01, top23));
+            _mm512_store_si512(tables + 192, _mm512_unpackhi_epi64(top01, top23));
+        }
+    }
+}
+
+/* The tables of real inputs; `scale` is the row's. */
+static void make_tables(const float *x, size_t inputs, float scale, uint8_t *tables)
+{
+    const __m512 first = _mm512_set1_ps(scale), second = _mm512_set1_ps(0x1p27f);
     for (size_t j = 0; j < inputs; j += 32, tables += TABLE_BYTES) {
         const size_t low = smaller(inputs - j, 16), high = smaller(inputs - j - low, 16);
         const __m512 x0 = _mm512_maskz_loadu_ps((__mmask16)tail_mask(low), x + j);
         const __m512 x1 = _mm512_maskz_loadu_ps((__mmask16)tail_mask(high), x + j + low);
         const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_mul_ps(x0, first), second));
         const __m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_mul_ps(x1, first), second));
-        UNROLL for (size_t half = 0; half < 2; half++) {
-            const __m512i q = _mm512_permutex2var_epi32(q0, half ? odd : even, q1);
-            const __m512i a = _mm512_shuffle_epi32(q, 0x00), b = _mm512_shuffle_epi32(q, 0x55);
-            const __m512i c = _mm512_shuffle_epi32(q, 0xAA), d = _mm512_shuffle_epi32(q, 0xFF);
-            const __m512i both = _mm512_add_epi32(c, d), one = _mm512_sub_epi32(c, d);
-            __m512i sum = _mm512_mask_sub_epi32(_mm512_add_epi32(bias, a), 0x5555, bias, a);
-            sum = _mm512_mask_sub_epi32(_mm512_add_epi32(sum, b), 0x3333, sum, b);
-            const __m512i s0 = _mm512_shuffle_epi8(_mm512_sub_epi32(sum, both), by_digit);
-            const __m512i s1 = _mm512_shuffle_epi8(_mm512_add_epi32(sum, one), by_digit);
-            const __m512i s2 = _mm512_shuffle_epi8(_mm512_sub_epi32(sum, one), by_digit);
-            const __m512i s3 = _mm512_shuffle_epi8(_mm512_add_epi32(sum, both), by_digit);
-            const __m512i low01 = _mm512_unpacklo_epi32(s0, s1), low23 = _mm512_unpacklo_epi32(s2, s3);
-            const __m512i top01 = _mm512_unpackhi_epi32(s0, s1), top23 = _mm512_unpackhi_epi32(s2, s3);
-            uint8_t *to = tables + TABLE_AT(half, 0, 0);
-            _mm512_store_si512(to, _mm512_unpacklo_epi64(low01, low23));
-            _mm512_store_si512(to + 64, _mm512_unpackhi_epi64(low01, low23));
-            _mm512_store_si512(to + 128, _mm512_unpacklo_epi64(top01, top23));
-            _mm512_store_si512(to + 192, _mm512_unpackhi_epi64(top01, top23));
-        }
+        word_tables(q0, q1, 0x80000000u, 4, tables);
     }
 }
 
-/* Adds the sums of `words` words to those of `count` panels' outputs, or begins them. */
-ALWAYS_INLINE void sign_tile(const size_t count, const uint8_t *tables, const uint32_t *panels,
-                             size_t panel_words, size_t words, int first, double *sums)
+/* The tables of bytes: 2^10 and the sum of four take two digits. */
+static void make_byte_tables(const uint8_t *codes, size_t inputs, uint8_t *tables)
+{
+    for (size_t j = 0; j < inputs; j += 32, tables += TABLE_BYTES / 2) {
+        const size_t low = smaller(inputs - j, 16), high = smaller(inputs - j - low, 16);
+        const __m128i c0 = _mm_maskz_loadu_epi8((__mmask16)tail_mask(low), codes + j);
+        const __m128i c1 = _mm_maskz_loadu_epi8((__mmask16)tail_mask(high), codes + j + low);
+        word_tables(_mm512_cvtepu8_epi32(c0), _mm512_cvtepu8_epi32(c1), 1024, 2, tables);
+    }
+}
+
+/* Adds up the digits of the sums of `words` words with the outputs of `count` panels. */
+ALWAYS_INLINE void add_digits(const size_t count, const size_t each, const uint8_t *tables,
+                              const uint32_t *panels, size_t panel_words, size_t words,
+                              __m512i digits[ROW_PANELS][4])
 {
     const __m512i place = _mm512_set1_epi32(0x30201000), nibble = _mm512_set1_epi32(0x0f0f0f0f);
     const __m512i ones = _mm512_set1_epi8(1);
-    __m512i digits[ROW_PANELS][4];
     UNROLL for (size_t c = 0; c < count; c++)
-        UNROLL for (size_t d = 0; d < 4; d++)
+        UNROLL for (size_t d = 0; d < each; d++)
             digits[c][d] = _mm512_setzero_si512();
-    for (size_t w = 0; w < words; w++, tables += TABLE_BYTES) {
+    for (size_t w = 0; w < words; w++) {
         __m512i b[ROW_PANELS];
         UNROLL for (size_t c = 0; c < count; c++) {
             const uint32_t *at = panels + (c * panel_words + w) * BNNLAB_LANES;
@@ -401,14 +415,74 @@ ALWAYS_INLINE void sign_tile(const size_t count, const uint8_t *tables, const ui
             UNROLL for (size_t c = 0; c < count; c++)
                 index[c] = _mm512_ternarylogic_epi32(
                     nibble, half ? _mm512_srli_epi32(b[c], 4) : b[c], place, 0xCA);
-            UNROLL for (size_t d = 0; d < 4; d++) {
-                const __m512i table = _mm512_load_si512(tables + TABLE_AT(half, d, 0));
+            UNROLL for (size_t d = 0; d < each; d++, tables += 64) {
+                const __m512i table = _mm512_load_si512(tables);
                 UNROLL for (size_t c = 0; c < count; c++)
                     digits[c][d] = _mm512_dpbusd_epi32(
                         digits[c][d], _mm512_permutexvar_epi8(index[c], table), ones);
             }
         }
     }
+}
+
+/* One row of bytes: faster by tables, as real inputs are, than by bytes of +-1 for itself alone. */
+ALWAYS_INLINE void byte_row_tile(const size_t count, const uint8_t *tables, const uint32_t *panels,
+                                 size_t panel_words, size_t words, int first, size_t n, int32_t *out)
+{
+    __m512i digits[ROW_PANELS][4];
+    add_digits(count, 2, tables, panels, panel_words, words, digits);
+    const __m512i bias = _mm512_set1_epi32((int)(1024 * 8 * words));
+    UNROLL for (size_t c = 0; c < count; c++) {
+        const __mmask16 lanes = lanes_of(n, c);
+        const __m512i both = _mm512_add_epi32(_mm512_slli_epi32(digits[c][1], 8), digits[c][0]);
+        __m512i sum = _mm512_sub_epi32(both, bias);
+        if (!first)
+            sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(lanes, out + c * BNNLAB_LANES));
+        _mm512_mask_storeu_epi32(out + c * BNNLAB_LANES, lanes, sum);
+    }
+}
+
+static void byte_row(const uint8_t *codes, const uint32_t *panels, size_t n, size_t k, int32_t *out)
+{
+    const size_t words = BNNLAB_WORDS(k);
+    _Alignas(64) uint8_t tables[TABLE_INPUTS / 32 * TABLE_BYTES / 2];
+    for (size_t from = 0; from < k || from == 0; from += TABLE_INPUTS) {
+        const size_t inputs = smaller(k - from, TABLE_INPUTS);
+        make_byte_tables(codes + from, inputs, tables);
+        for (size_t j = 0; j < n; j += ROW_PANELS * BNNLAB_LANES) {
+            const size_t outputs = smaller(n - j, ROW_PANELS * BNNLAB_LANES);
+            const size_t left = (outputs + BNNLAB_LANES - 1) / BNNLAB_LANES;
+            const uint32_t *b = panels + j * words + from / 32 * BNNLAB_LANES;
+            WITH_ROW_PANELS(left, byte_row_tile, tables, b, words, BNNLAB_WORDS(inputs), from == 0,
+                            n - j, out + j)
+        }
+    }
+}
+
+static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
+                          int32_t *out)
+{
+    const size_t words = BNNLAB_WORDS(k), total = (n + BNNLAB_LANES - 1) / BNNLAB_LANES;
+    if (m == 1) {
+        byte_row(codes, panels, n, k, out);
+        return;
+    }
+    for (size_t p = 0; p < total; p += TILE_PANELS) {
+        const size_t count = smaller(total - p, TILE_PANELS), j = p * BNNLAB_LANES;
+        for (size_t i = 0, rows; i < m; i += rows) {
+            rows = tile_rows(m - i, PLAIN_ROWS);
+            WITH_SEVERAL_ROWS(rows, count, bytes_tile, codes + i * k, panels + j * words, words, k,
+                            n - j, n, out + i * n + j)
+        }
+    }
+}
+
+/* Adds the sums of `words` words to those of `count` panels' outputs, or begins them. */
+ALWAYS_INLINE void sign_tile(const size_t count, const uint8_t *tables, const uint32_t *panels,
+                             size_t panel_words, size_t words, int first, double *sums)
+{
+    __m512i digits[ROW_PANELS][4];
+    add_digits(count, 4, tables, panels, panel_words, words, digits);
     const __m512d bias = _mm512_set1_pd(-0x1p31 * 8 * (double)words);
     UNROLL for (size_t c = 0; c < count; c++) {
         const __m512i high = _mm512_add_epi32(_mm512_slli_epi32(digits[c][3], 8), digits[c][2]);
@@ -458,6 +532,26 @@ static int sign_product(const float *x, const uint32_t *panels, size_t m, size_t
     return nan;
 }
 
+/* One threshold each: a flipped code is the other bit. */
+static void threshold_once(const int32_t *values, size_t m, size_t n, const int32_t *thresholds,
+                           const uint32_t *flip, uint32_t *bits)
+{
+    for (size_t i = 0; i < m; i++, values += n)
+        for (size_t j = 0; j < n; j += 32) {
+            const size_t low = smaller(n - j, 16), high = smaller(n - j - low, 16);
+            const __mmask16 low_mask = (__mmask16)tail_mask(low);
+            const __mmask16 high_mask = (__mmask16)tail_mask(high);
+            const __m512i v0 = _mm512_maskz_loadu_epi32(low_mask, values + j);
+            const __m512i t0 = _mm512_maskz_loadu_epi32(low_mask, thresholds + j);
+            const __m512i v1 = _mm512_maskz_loadu_epi32(high_mask, values + j + low);
+            const __m512i t1 = _mm512_maskz_loadu_epi32(high_mask, thresholds + j + low);
+            const uint32_t there = (uint32_t)low_mask | (uint32_t)high_mask << 16;
+            const uint32_t code = (uint32_t)_mm512_cmpge_epi32_mask(v0, t0) |
+                                  (uint32_t)_mm512_cmpge_epi32_mask(v1, t1) << 16;
+            *bits++ = (code ^ flip[j / 32]) & there;
+        }
+}
+
 static int threshold(const int32_t *values, int real, size_t m, size_t n, const int32_t *thresholds,
                      size_t levels, size_t planes, const uint32_t *flip, uint32_t *bits)
 {
@@ -466,6 +560,10 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
     const __m512i infinity = _mm512_set1_epi32(0x7f800000);
     __mmask16 nan = 0;
+    if (levels == 1 && !real) {
+        threshold_once(values, m, n, thresholds, flip, bits);
+        return 0;
+    }
     for (size_t i = 0; i < m; i++, values += n, bits += words)
         for (size_t j = 0; j < n; j += 16) {
             const __mmask16 lanes = (__mmask16)tail_mask(smaller(n - j, 16));

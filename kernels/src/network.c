@@ -387,8 +387,9 @@ static void integer_tile(const struct run *run, const struct bnnlab_layer *layer
                                 (j * panels_of(layer->outputs) + output / BNNLAB_LANES) * panel;
             const int32_t *ones = is->signs ? NULL : layer->ones.at + j * layer->outputs + output;
             a = from + p * walk.plane_step;
-            for (size_t c = 0; c < calls; c++, a += call_step)
-                run->family->product(a, &walk, some, b, ones, base, m, n, tile + c * m * n);
+            for (size_t c = 0; c < calls; c++)
+                run->family->product(a + c * call_step, &walk, some, b, ones, base, m, n,
+                                     tile + c * m * n);
             if (!alone)
                 accumulate((uint32_t *)run->tiles[0], (const uint32_t *)tile, factor, count * n, begun);
         }

@@ -8,6 +8,7 @@
 #define LEAST_ROWS 8
 #define IMAGE_BYTES 1048576     /* what an image of so many samples should take */
 #define TILE 8192               /* sums of a tile of integers */
+#define DENSE_TILE 131072       /* where the rows of a layer are laid out before, which serves all outputs */
 #define REAL_TILE 65536         /* of real ones, whose products begin with tables that serve all outputs */
 #define WINDOWS 64              /* windows of an image whose sums are made together */
 #define ALIGNED 64
@@ -179,7 +180,8 @@ static struct group group_of(const struct bnnlab_layer *layer, const struct size
         group.windows = times(group.rows, is->across);
     }
     if (integers) {
-        size_t most = TILE / larger(1, group.windows) / BNNLAB_BLOCK * BNNLAB_BLOCK;
+        const size_t tile = is->dense ? DENSE_TILE : TILE;
+        size_t most = tile / larger(1, group.windows) / BNNLAB_BLOCK * BNNLAB_BLOCK;
         if (most < BNNLAB_BLOCK || layer->levels > 1)
             most = BNNLAB_BLOCK;
         group.outputs = smaller(group.outputs, most);
