@@ -39,18 +39,22 @@ _GUARD = (
     " else if (tries) setTimeout(wait, 50, tries - 1) }})(100)"
 )
 _NOTHING = "Run the cell to train."
+_ELSEWHERE = "Live where the notebook's kernel runs."
 _OPEN, _CLOSE = '<script type="application/javascript">', "</script>"
 
 
 class Signal(JSComponent):
-    """Tells whether the cell is there; that it is, again and again until it was heard.
+    """Tells whether what stands above it in the cell is there.
 
-    A message that is sent while the kernel is busy may overtake the one that opens its channel
-    (JupyterLab sends them by ways of their own), and is lost then. That the cell is gone is told
-    over a channel of its own, where there can be one: with the cell Panel's is gone, too.
+    That it is, once it is drawn (a change in the middle of that may end it), again and again until
+    it was heard: a message that is sent while the kernel is busy may overtake the one that opens
+    its channel (JupyterLab sends them by ways of their own), and is lost then.
+
+    That the cell is gone is told over a channel of its own, where there can be one: with the cell
+    Panel's is gone, too. What is drawn anew, as an ipywidget may be, says so under another name.
     """
 
-    heard = param.Boolean(doc="What the kernel heard last: whether the cell is there.")
+    heard = param.String(doc="The name of what the kernel heard of last; empty once that is gone.")
 
     _esm = """
 function connect(node) {
@@ -62,15 +66,18 @@ function connect(node) {
 }
 
 export function render({ model, el }) {
+  const name = String(Math.random())
+  const above = () => el.getRootNode().host?.previousElementSibling
   let channel, there = false
   setInterval(() => {
     if (el.isConnected) {
-      there = true
+      there ||= above()?.offsetHeight > 0
+      if (!there) return
       channel ??= connect(el)
-      if (!model.heard) model.send_msg({ there })
+      if (model.heard !== name) model.send_msg({ name, there })
     } else if (there) {
       there = false
-      channel ? channel.send({ there }) : model.send_msg({ there })
+      channel ? channel.send({ name, there }) : model.send_msg({ name, there })
     }
   }, 250)
 }
@@ -81,8 +88,19 @@ export function render({ model, el }) {
         self._there = there
 
     def _handle_msg(self, data):
-        self.heard = bool(data["there"])
-        self._there(self.heard)
+        name = str(data["name"])
+        if not data["there"]:
+            if name == self.heard:
+                self.gone()
+        elif name != self.heard:
+            self.heard = name
+            self._there(True)
+
+    def gone(self) -> None:
+        """Note that the cell is gone. May be called twice."""
+        if self.heard:
+            self.heard = ""
+            self._there(False)
 
     def listen(self, shell: Any, name: str) -> None:
         """Open the channel of the cell whose element in the browser has that id."""
@@ -167,14 +185,13 @@ class InCell(pn.viewable.Viewer):
             self._picture.follow(*self.state())
 
     def _there(self, there: bool) -> None:
-        if there and not self._seen:
-            self.greet()
-            for name in self._passing:
-                _publish({"text/plain": ""}, name, update=True)
-            self._passing = []
-        elif not there:
-            self.rest()
         self._seen = there
+        if not there:
+            return self.rest()
+        self.greet()
+        for name in self._passing:
+            _publish({"text/plain": ""}, name, update=True)
+        self._passing = []
 
     def _ipython_display_(self) -> None:
         shell = _kernel()
@@ -186,12 +203,12 @@ class InCell(pn.viewable.Viewer):
                 shell.events.register("pre_run_cell", _before_cell)
             _in_cells.setdefault(cell, []).append(self)
         root: Any = self._create_view()
-        data, metadata = _bundle(root)
-        (name,) = root._models
-        self._signal.listen(shell, name)
-        self._passing.append(_publish({"application/javascript": _LIVE.format(id=name)}))
+        data, metadata = _bundle(root, self._signal.gone)
+        (live,) = root._models
+        self._signal.listen(shell, live)
+        self._passing.append(_publish({"application/javascript": _LIVE.format(id=live)}))
         _publish(data, metadata=metadata)
-        self._picture = _Picture(name, *self.state())
+        self._picture = _Picture(live, *self.state())
 
 
 def _kernel() -> Any:
@@ -230,14 +247,16 @@ def _load_scripts(browser: str) -> list[str]:
     return [_publish(output.data, metadata=output.metadata) for output in captured.outputs]
 
 
-def _bundle(root: Any) -> tuple[dict, dict]:
-    """Return the output that makes a layout live, and its metadata."""
+def _bundle(root: Any, gone: Callable[[], None]) -> tuple[dict, dict]:
+    """Return the output that makes a layout live, and its metadata.
+
+    `gone` is called where the front end tells itself that it shows it no longer.
+    """
     if pn.config.comms in ("ipywidgets", "vscode"):
-        widget: Any = pn.ipywidget(root)
-        model = widget._model
-        # Panel would send messages to the views it displayed itself only.
-        pn.state._views[model.ref["id"]] = (root, model, model.document, None)
-        return widget._repr_mimebundle_(), {}
+        from bnnlab.ui.ipywidget import IPyWidget  # jupyter_bokeh comes with the extra `notebook`
+
+        shown: Any = IPyWidget(root, gone)
+        return {**shown._repr_mimebundle_(), "text/plain": _ELSEWHERE}, {}
     data, metadata = root._repr_mimebundle_()
     (name,) = root._models
     page, script = data["text/html"].split(_OPEN)

@@ -14,6 +14,8 @@ import nbformat
 import psutil
 import pytest
 
+# What Notebook 7 (7.6) says as it opens, whatever is in the notebook.
+_THEIR_OWN = ["Cannot read properties of undefined (reading 'schema')"]
 _OPEN = "window.jupyterapp.shell.currentWidget"
 
 
@@ -97,7 +99,6 @@ class Jupyter:
         self.page.goto(f"{self.url}{self._place}/lab.ipynb")
         ready = f"{_OPEN}?.sessionContext?.session?.kernel?.status == 'idle'"
         self.page.wait_for_function(f"window.jupyterapp && {ready}")
-        self.errors.clear()  # the front end's own, made before anything of bnnlab's was there
 
     def command(self, name: str, cell: int | None = None) -> None:
         """Do what a menu entry does, to a cell."""
@@ -169,7 +170,7 @@ def jupyter(tmp_path, browser):
     yield started
     for one in every:
         one.stop()
-        assert one.errors == []
+        assert [error for error in one.errors if error not in _THEIR_OWN] == []
         assert one.outside == []
 
 
@@ -240,14 +241,25 @@ def test_widgets_live_in_their_cells_and_leave_nothing_behind(jupyter, trained_f
 
 
 def test_a_widget_trains_and_pauses_in_notebook_7(jupyter):
+    """As Panel's own, and as the ipywidget that it has to be in VS Code."""
     notebook = jupyter(NOTEBOOK)
-    notebook.write(*CELLS[:2])
+    vscode = "import panel; panel.config.comms = 'vscode'"
+    notebook.write(*CELLS[:2], f"{vscode}\n{CELLS[2]}")
     notebook.open()
     notebook.command("notebook:run-all-cells")
-    notebook.widget(1).wait_for()
-    notebook.wait(lambda: notebook.step(1) > 2, "training")
-    notebook.pause(1)
-    held = notebook.held(1)
-    notebook.widget(1).get_by_role("button", name="One step").click()
-    notebook.wait(lambda: notebook.step(1) == held + 1, "one step")
+    for cell in (1, 2):
+        notebook.look_at(cell)
+        widget = notebook.widget(cell)
+        widget.wait_for()
+        notebook.wait(lambda cell=cell: notebook.step(cell) > 2, "training")
+        notebook.pause(cell)
+        held = notebook.held(cell)
+        widget.get_by_role("button", name="One step").click()
+        notebook.wait(lambda cell=cell, held=held: notebook.step(cell) == held + 1, "one step")
+        widget.get_by_role("tab", name="Weights").click()
+        widget.locator("[data-view=weights][aria-selected=true]").wait_for()
+        widget.locator(".view:not(.drawing) canvas").first.wait_for()
+    both = notebook.trainers()
+    notebook.command("notebook:delete-cell", cell=2)
+    notebook.wait(lambda: notebook.trainers() < both, "the trainer of a deleted cell to leave")
     notebook.stop_kernel()
