@@ -92,6 +92,8 @@ class Figures(pn.Column):
         Several comparisons stand beside each other, each under its name.
         """
         least = {1: 560, 2: 400, 3: 300}.get(columns, 232)
+        # Few curves may be wide; of what comes in many, like images, one is no larger than another.
+        fill = "auto-fit" if columns < 4 else "auto-fill"
         several = len(grids) > 1
         self.css_classes = ["several"] if several else []
         self.objects = [
@@ -102,7 +104,7 @@ class Figures(pn.Column):
                         children=models,
                         sizing_mode="stretch_width",
                         stylesheets=[asset("grid.css")],
-                        styles={"--figure": f"{least}px"},
+                        styles={"--figure": f"{least}px", "--fill": fill},
                     ),
                     sizing_mode="stretch_width",
                     margin=0,

@@ -46,17 +46,19 @@ export function render({ model, el }) {
     rail, shade,
     h("main", {}, shelf.element, notice, story.element, lanes.element, card.element, views.element), help.element)
 
-  /** What a story points at. */
+  /** What a story points at; on a phone, what opens the drawer that a field is in. */
   function find(look) {
     const [what, ...rest] = look.split(" ")
     const name = CSS.escape(rest.join(" "))
     const places = { view: ".view", lanes: ".lanes", play: ".transport", step: ".transport [aria-label^='One step']",
       tab: `[data-view="${name}"]`, lane: `.lane[data-lane="${name}"]`, field: `.field[data-key="${name}"]` }
-    return root.querySelector(places[what])
+    const closed = what === "field" && !root.classList.contains("drawn") && root.querySelector(".top .narrow")
+    return closed?.offsetParent ? closed : root.querySelector(places[what])
   }
 
   function drawer(open) {
     root.classList.toggle("drawn", open)
+    story.point()
     if (open) rail.querySelector("input, select, button").focus()
   }
 

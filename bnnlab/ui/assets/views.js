@@ -61,6 +61,12 @@ function viewsPart(send, figures) {
     return h("label.inline", { title: field.help }, field.label, select)
   }
 
+  /** Scroll the row of tabs, and nothing else, to a tab that is out of sight. */
+  function reach(one) {
+    const [row, tab] = [tabs, one].map((element) => element.getBoundingClientRect())
+    if (tab.left < row.left || tab.right > row.right) tabs.scrollLeft += tab.left - row.left - (row.width - tab.width) / 2
+  }
+
   function update(views) {
     const wanted = JSON.stringify([views.tabs, views.active])
     if (wanted !== drawnTabs) {
@@ -69,7 +75,7 @@ function viewsPart(send, figures) {
       tabs.replaceChildren(...views.tabs.map((view) => tab(view, views.active)))
       const selected = tabs.querySelector("[aria-selected=true]")
       if (focused) selected?.focus()
-      selected?.scrollIntoView?.({ block: "nearest", inline: "nearest" })
+      if (selected) requestAnimationFrame(() => reach(selected)) // it may not stand on the page yet
     }
     // A slider in the hand is not redrawn by the answer to its own movement.
     const shape = JSON.stringify(views.options.map((field) => (field.kind === "range" ? { ...field, value: 0 } : field)))
