@@ -22,7 +22,8 @@
 #define INPUT_BYTES 524288  /* laid out together, at most */
 #define LEAST_ROWS 3
 #define LEAST_CODE_ROWS 16  /* times all planes but one */
-#define LEAST_SIGN_ROWS 48
+#define LEAST_SIGN_ROWS 48  /* and outputs, which one layout of these rows must be worth */
+#define LEAST_SIGN_OUTPUTS 192
 #define FEW_SIGN_ROWS 8     /* beyond whole tiles: counting bits is faster than one more tile */
 #define MOST_PLANES 7       /* a byte holds -127 .. 127 */
 
@@ -431,8 +432,9 @@ void bnnlab_amx_product(const uint32_t *a, const struct bnnlab_walk *walk, size_
 {
     const size_t each = steps_of(walk->length * 32);
     const size_t most = tiles_together(walk->segments * each);
-    if ((planes == 1 ? m < LEAST_SIGN_ROWS : m * (planes - 1) < LEAST_CODE_ROWS) ||
-        planes > MOST_PLANES || !most || !walk->segments || !each) {
+    const int too_few = planes == 1 ? m < LEAST_SIGN_ROWS || n < LEAST_SIGN_OUTPUTS
+                                     : m * (planes - 1) < LEAST_CODE_ROWS;
+    if (too_few || planes > MOST_PLANES || !most || !walk->segments || !each) {
         bnnlab_avx512_carry.product(a, walk, planes, panels, ones, base, m, n, out);
         return;
     }
