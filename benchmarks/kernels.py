@@ -11,9 +11,8 @@ popcount and add word by word, which adding carry-save may exceed.
 
 With --floor only the products' shares are measured, of every instruction set that has a floor or of
 the one given, and the exit status is 3 where most are too low: so it is where a compiler keeps the
-sums of a tile in memory. With --planted it builds kernels
-that do so (loops over a tile's registers are left rolled) and measures these; the exit status is 1
-where that is not noticed.
+sums of a tile in memory. With --planted it builds kernels that do so (loops over a tile's registers
+are left rolled) and measures these; the exit status is 1 where that is not noticed.
 """
 
 import argparse
@@ -39,8 +38,8 @@ ODD = [
     ((99, 2045, 2035), (100, 2048, 2048)),
     ((250, 1001, 1025), (252, 1008, 1056)),
 ]
-# Of the limit, in the middle of all shapes: lower than kernels in registers (0.91, 0.89, 0.81 here),
-# higher than spilled (0.75, 0.54, 0.48). AMX has none: no compiler spills tiles that are numbered.
+# Of the limit, in the middle of all shapes: lower than kernels in registers (0.91, 0.89, 0.81 on an
+# Intel Xeon), higher than spilled (0.75, 0.54, 0.48). AMX needs none: its tiles cannot be spilled.
 FLOORS = {"avx2": 0.83, "avx512": 0.75, "avx512_carry": 0.65}
 # Loops over a tile's registers are left rolled: then compilers keep these in memory.
 PLANTED = (("GCC unroll 8", "GCC unroll 1"), ("unroll(full)", "unroll(disable)"))
