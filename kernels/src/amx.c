@@ -31,8 +31,14 @@
 struct rows {
     _Alignas(64) uint8_t bytes[INPUT_BYTES];
     _Alignas(64) int32_t sums[MOST_TILES][2][SUMS];
+    _Alignas(64) int32_t start[BNNLAB_LANES];   /* what all sums begin with, one number */
     size_t tiles, steps;
 };
+
+static void start_at(int32_t number, struct rows *rows)
+{
+    _mm512_store_si512(rows->start, _mm512_set1_epi32(number));
+}
 
 /* The intrinsics of tiles do not tell the compiler what memory they read: without this, what was
  * written to it may be left out, or come later. */
@@ -261,8 +267,8 @@ struct place {
 
 /* One or two (`tall`) tiles of rows by one or two (`wide`) panels: registers 0 .. 3 hold sums, 4 and 5 rows, 6 and 7 weights. */
 ALWAYS_INLINE void multiply(const int negative, const int tall, const int wide, const uint8_t *rows,
-                            const uint8_t *signs, size_t steps, int32_t sums[][2][SUMS], int first,
-                            const struct place *to, size_t words, struct maker *maker)
+                            const uint8_t *signs, size_t steps, int32_t sums[][2][SUMS],
+                            const int32_t *start, const struct place *to, size_t words, struct maker *maker)
 {
 #define DOT(sum, row, sign)                 \
     do {                                    \
@@ -274,11 +280,11 @@ ALWAYS_INLINE void multiply(const int negative, const int tall, const int wide, 
     write_down(rows);
     write_down(signs);
     write_down(sums);
-    if (first) {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+    if (start) {
+        _tile_loadd(0, start, 0);
+        _tile_loadd(1, start, 0);
+        _tile_loadd(2, start, 0);
+        _tile_loadd(3, start, 0);
     } else {
         _tile_loadd(0, sums[0][0], 64);
         if (wide)
@@ -322,7 +328,8 @@ ALWAYS_INLINE void multiply_panels(const int negative, const int wide, struct ro
     const size_t words = rows->tiles > 2 ? 1 : 2; /* a step, so that both blocks are done at once */
     for (size_t from = 0; from < rows->steps; from += BLOCK / STEP) {
         const size_t steps = smaller(rows->steps - from, BLOCK / STEP);
-        const int first = from == 0, last = from + steps == rows->steps;
+        const int last = from + steps == rows->steps;
+        const int32_t *start = from == 0 ? rows->start : NULL;
         const uint8_t *signs = next_block(maker);
         for (size_t t = 0, tall; t < rows->tiles; t += tall) {
             tall = t < direct ? smaller(direct - t, 2) : smaller(rows->tiles - t, 2);
@@ -334,9 +341,9 @@ ALWAYS_INLINE void multiply_panels(const int negative, const int wide, struct ro
                 to = outside;
             }
             if (tall == 2)
-                multiply(negative, 1, wide, at, signs, steps, rows->sums + t, first, &to, words, maker);
+                multiply(negative, 1, wide, at, signs, steps, rows->sums + t, start, &to, words, maker);
             else
-                multiply(negative, 0, wide, at, signs, steps, rows->sums + t, first, &to, words, maker);
+                multiply(negative, 0, wide, at, signs, steps, rows->sums + t, start, &to, words, maker);
         }
     }
 }
@@ -369,7 +376,7 @@ static __m512i sums_of(const struct rows *rows, size_t row, size_t panel)
     return _mm512_load_si512(rows->sums[row / TILE_ROWS][panel] + row % TILE_ROWS * BNNLAB_LANES);
 }
 
-static void store_bytes(const struct rows *rows, size_t panel, size_t first, size_t m, size_t n,
+static void store_sums(const struct rows *rows, size_t panel, size_t first, size_t m, size_t n,
                         size_t out_step, int32_t *out)
 {
     for (size_t i = first; i < m; i++)
@@ -407,21 +414,16 @@ static struct bnnlab_walk one_run(size_t words)
     return walk;
 }
 
-/* `every` is what all inputs add where nothing mismatches. */
+/* Of codes; `every` is what all inputs add where nothing mismatches. */
 static void store_codes(const struct rows *rows, size_t panel, size_t planes, uint32_t every,
-                        const int32_t *ones, int32_t base, size_t first, size_t m, size_t n,
-                        size_t out_step, int32_t *out)
+                        const int32_t *ones, size_t m, size_t n, size_t out_step, int32_t *out)
 {
     const __mmask16 lanes = lanes_below(n);
     const __m512i all = _mm512_set1_epi32((int)every);
-    __m512i from = _mm512_set1_epi32(base);
-    if (ones)
-        from = _mm512_mullo_epi32(_mm512_maskz_loadu_epi32(lanes, ones),
-                                  _mm512_set1_epi32((1 << planes) - 1));
-    for (size_t i = first; i < m; i++) {
-        __m512i off = _mm512_sub_epi32(all, sums_of(rows, i, panel));
-        if (ones)
-            off = _mm512_srli_epi32(off, 1);
+    const __m512i from = _mm512_mullo_epi32(_mm512_maskz_loadu_epi32(lanes, ones),
+                                            _mm512_set1_epi32((1 << planes) - 1));
+    for (size_t i = 0; i < m; i++) {
+        const __m512i off = _mm512_srli_epi32(_mm512_sub_epi32(all, sums_of(rows, i, panel)), 1);
         _mm512_mask_storeu_epi32(out + i * out_step, lanes, _mm512_sub_epi32(from, off));
     }
 }
@@ -443,20 +445,23 @@ void bnnlab_amx_product(const uint32_t *a, const struct bnnlab_walk *walk, size_
     bnnlab_avx512_carry.product(a + m * walk->row_step, walk, planes, panels, ones, base, few, n,
                                 out + m * n);
     const uint32_t every = (uint32_t)(32 * walk->length * walk->segments) * ((1u << planes) - 1);
-    const int as_they_are = !ones && every == (uint32_t)base;
     struct rows rows;
     struct maker maker;
+    /* Tail bits add to sums, too. */
+    start_at(ones ? 0 : (int32_t)((uint32_t)base - every), &rows);
     configure();
     for (size_t i = 0, some; i < m; i += some) {
         some = rows_together(m - i, most, 1);
         lay_out_codes(a + i * walk->row_step, walk, planes, some, &rows);
         begin(&maker, panels, walk, n, rows.steps);
         for (size_t j = 0; j < n; j += 2 * BNNLAB_LANES) {
-            const size_t kept =
-                multiply_next(1, &rows, &maker, some, n - j, as_they_are ? out + i * n + j : NULL, n);
-            for (size_t p = 0, at = j; p < 2 && at < n; p++, at += BNNLAB_LANES)
-                store_codes(&rows, p, planes, every, ones ? ones + at : NULL, base, kept, some, n - at, n,
-                            out + i * n + at);
+            int32_t *to = out + i * n + j;
+            const size_t kept = multiply_next(1, &rows, &maker, some, n - j, ones ? NULL : to, n);
+            for (size_t p = 0, at = j; p < 2 && at < n; p++, at += BNNLAB_LANES, to += BNNLAB_LANES)
+                if (ones)
+                    store_codes(&rows, p, planes, every, ones + at, some, n - at, n, to);
+                else
+                    store_sums(&rows, p, kept, some, n - at, n, to);
         }
     }
     _tile_release();
@@ -473,6 +478,7 @@ void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size
     const struct bnnlab_walk walk = one_run(words);
     struct rows rows;
     struct maker maker;
+    start_at(0, &rows);
     configure();
     for (size_t i = 0, some; i < m; i += some) {
         some = rows_together(m - i, most, 1);
@@ -481,7 +487,7 @@ void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size
         for (size_t j = 0; j < n; j += 2 * BNNLAB_LANES) {
             const size_t kept = multiply_next(0, &rows, &maker, some, n - j, out + i * n + j, n);
             for (size_t p = 0, at = j; p < 2 && at < n; p++, at += BNNLAB_LANES)
-                store_bytes(&rows, p, kept, some, n - at, n, out + i * n + at);
+                store_sums(&rows, p, kept, some, n - at, n, out + i * n + at);
         }
     }
     _tile_release();
@@ -498,6 +504,7 @@ int bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, si
     struct maker maker;
     double units[MOST_TILES * TILE_ROWS / 4];
     int nan = 0;
+    start_at(0, &rows);
     configure();
     for (size_t i = 0, some; i < m; i += some) {
         some = rows_together(m - i, most, 4);
