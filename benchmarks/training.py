@@ -2,7 +2,8 @@
 
 784-2048-2048-2048-10 with batch norm, squared hinge loss, Adam, batches of 100 from images that
 lie in memory. The plain loop is what one would write: `nn.Linear`, `nn.BatchNorm1d` and `nn.ReLU`
-in an `nn.Sequential`, and `torch.optim.Adam`. Contenders take turns, a few steps each, so that
+in an `nn.Sequential`, and `torch.optim.Adam` with `fused=True`, as lanes have it; one with Adam as
+it comes is slower, and shown as well. Contenders take turns, a few steps each, so that
 whatever else the machine does falls on all; a figure is the median of the ratios of neighbouring
 turns. All run in one process that keeps its memory, as a trainer does; images are random numbers,
 which take the same time.
@@ -35,14 +36,14 @@ GOALS = {"full_precision": None, "binary_connect": 1.15, "bwn": 1.15, "bnn": 1.1
          "xnor_net": 1.15, "lab": 1.25, "lab2": 1.25}  # fmt: skip
 
 
-def plain(width: int, lr: float) -> Callable[[torch.Tensor, torch.Tensor], None]:
+def plain(width: int, lr: float, *, fused: bool) -> Callable[[torch.Tensor, torch.Tensor], None]:
     """Return a step of the plain loop."""
     sizes = [INPUTS, width, width, width, CLASSES]
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU()]
     network = nn.Sequential(*layers[:-1])
-    optimizer = torch.optim.Adam(network.parameters(), lr)
+    optimizer = torch.optim.Adam(network.parameters(), lr, fused=fused)
 
     def step(x: torch.Tensor, y: torch.Tensor) -> None:
         optimizer.zero_grad()
@@ -67,7 +68,11 @@ def contenders(width: int) -> dict[str, Callable[[torch.Tensor, torch.Tensor], o
         "optimizer": comparison.optimizer, "inputs": INPUTS, "shape": (INPUTS,), "classes": CLASSES,
     }  # fmt: skip
     lanes = {spec["name"]: Lane(settings, spec, seed=0) for spec in comparison.schemes}
-    return {"plain": plain(width, 0.005)} | {name: lane.advance for name, lane in lanes.items()}
+    return {
+        "plain": plain(width, 0.005, fused=True),
+        "plain, Adam as it comes": plain(width, 0.005, fused=False),
+        **{name: lane.advance for name, lane in lanes.items()},
+    }
 
 
 def measure(width: int, rounds: int, steps: int) -> dict[str, list[float]]:
