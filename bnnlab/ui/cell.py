@@ -137,6 +137,7 @@ class InCell(pn.viewable.Viewer):
         self._beat: Any = None
         self._passing: list[str] = []  # outputs that go once the browser has drawn
         self._picture: _Picture | None = None
+        self._roots: list[pn.viewable.Viewable] = []  # what was displayed, once for each cell
         self._seen = False
         self._signal = Signal(self._there)
 
@@ -181,6 +182,7 @@ class InCell(pn.viewable.Viewer):
         # A cell that is out of sight is not drawn yet, and what is sent to it would be lost.
         if self._seen:
             self.tick()
+            pn.io.push_notebook(*self._roots)  # what changed in figures goes by no other way
         if self._picture is not None:
             self._picture.follow(*self.state())
 
@@ -203,6 +205,7 @@ class InCell(pn.viewable.Viewer):
                 shell.events.register("pre_run_cell", _before_cell)
             _in_cells.setdefault(cell, []).append(self)
         root: Any = self._create_view()
+        self._roots.append(root)
         data, metadata = _bundle(root, self._signal.gone)
         (live,) = root._models
         self._signal.listen(shell, live)
