@@ -5,9 +5,7 @@ from torch import Tensor
 
 from bnnlab.schemes.base import Quantized, granularity_parameter, scale_dimensions
 from bnnlab.schemes.curvature import Curved
-from bnnlab.schemes.estimators import hard_tanh, identity, sign
-
-_AT_ONCE = 2**16  # weights
+from bnnlab.schemes.estimators import by_cache, hard_tanh, identity, sign
 
 
 class LAB(Curved):
@@ -71,11 +69,9 @@ class LAB(Curved):
 
     def _sums(self, w: Tensor, second_moment: Tensor) -> tuple[Tensor, Tensor]:
         """The sums of d |w| and of d over each channel, (channels, 1, ...)."""
-        # A few channels at a time: what is made of them stays in the cache until it is summed.
         inner = tuple(range(1, w.dim()))
-        rows = max(1, _AT_ONCE * len(w) // w.numel())
         sums = []
-        for part, moment in zip(w.split(rows), second_moment.split(rows), strict=True):
+        for part, moment in zip(by_cache(w), by_cache(second_moment), strict=True):
             d = self.curvature(moment)
             weighted = part.abs().mul_(d)  # in place, as much as can be: new memory is slow
             sums.append((weighted.sum(inner, keepdim=True), d.sum(inner, keepdim=True)))
