@@ -63,11 +63,11 @@ def command(comparison, out, formats, views, width, caption, animate, theme) -> 
 
     import bnnlab
     from bnnlab import figures
-    from bnnlab.figures.animation import FORMATS as MOVING
+    from bnnlab.figures import animation
     from bnnlab.figures.export import FORMATS
 
     log = bnnlab.open(comparison)
-    known = MOVING if animate else FORMATS
+    known = animation.FORMATS if animate else FORMATS
     given = formats or ("gif" if animate else "pdf")
     suffixes = [f".{name.strip().lower().removeprefix('.')}" for name in given.split(",")]
     unknown = [suffix for suffix in suffixes if suffix not in known]
@@ -77,7 +77,9 @@ def command(comparison, out, formats, views, width, caption, animate, theme) -> 
     if animate:
         moving = [name.strip() for name in animate.split(",")]
         for name in moving:
-            figures.get(name)  # all are known before the first is drawn
+            figures.get(name)  # all can be drawn and written before the first is
+        for suffix in suffixes:
+            animation.check(Path(f"{moving[0]}{suffix}"))
         for name in moving:
             for suffix in suffixes:
                 path = out / f"{name}{suffix}"

@@ -53,10 +53,7 @@ def animate(
     if "step" not in view.options():
         moving = ", ".join(key for key, kind in kinds().items() if "step" in kind.param)
         raise ValueError(f"the view {name!r} does not go back in time; these do: {moving}")
-    if path.suffix not in FORMATS:
-        raise ValueError(f"cannot write {path.name!r}; the formats are {', '.join(FORMATS)}")
-    if path.suffix == ".mp4" and not FFMpegWriter.isAvailable():
-        raise ValueError("an .mp4 needs the program ffmpeg, which is not installed; take .gif")
+    check(path)
     steps = steps_of(log, _FRAMES)
     if len(steps) < 2:
         raise ValueError(f"{log.path} has fewer than two recorded steps: nothing moves yet")
@@ -76,6 +73,16 @@ def animate(
             for _ in range(_LAST):
                 writer.grab_frame(facecolor=figure.get_facecolor())
     return path
+
+
+def check(path: Path) -> None:
+    """Raise ValueError for a suffix that is none of FORMATS, and for `.mp4` without ffmpeg."""
+    from matplotlib.animation import FFMpegWriter
+
+    if path.suffix not in FORMATS:
+        raise ValueError(f"cannot write {path.name!r}; the formats are {', '.join(FORMATS)}")
+    if path.suffix == ".mp4" and not FFMpegWriter.isAvailable():
+        raise ValueError("an .mp4 needs the program ffmpeg, which is not installed; take .gif")
 
 
 def _frame(view: View, log: Log, step: int, theme: str) -> Drawing:

@@ -148,7 +148,7 @@ def dress(figure, drawn, panel: Panel, look) -> None:
                 line_policy="nearest", visible=False,
             )
         )  # fmt: skip
-    recolor(figure, drawn, panel, look)
+    _recolor_axes(figure, panel, look)
 
 
 def link(figures: list[Any], panels: list[Panel], look) -> dict[tuple[str, Any], Span]:
@@ -180,6 +180,15 @@ def link(figures: list[Any], panels: list[Panel], look) -> dict[tuple[str, Any],
 
 def recolor(figure, drawn, panel: Panel, look) -> None:
     """Give everything in a figure the colours of a theme."""
+    _recolor_axes(figure, panel, look)
+    for renderer, mark in zip(drawn, panel.marks, strict=True):
+        if isinstance(mark, Image):
+            renderer.glyph.color_mapper.palette = look.palette(mark)
+        else:
+            renderer.glyph.update(**style(mark, look))
+
+
+def _recolor_axes(figure, panel: Panel, look) -> None:
     figure.title.text_color = look(panel.color, words=True)
     for axis in (figure.xaxis[0], figure.yaxis[0]):
         axis.update(
@@ -188,8 +197,3 @@ def recolor(figure, drawn, panel: Panel, look) -> None:
         )  # fmt: skip
     figure.yaxis[0].axis_line_color = None
     figure.ygrid.grid_line_color = look("grid")
-    for renderer, mark in zip(drawn, panel.marks, strict=True):
-        if isinstance(mark, Image):
-            renderer.glyph.color_mapper.palette = look.palette(mark)
-        else:
-            renderer.glyph.update(**style(mark, look))

@@ -88,13 +88,11 @@ class Page:
         self._to_put: Callable[[], None] | None = None
         # Whether anybody is there to see it; the dashboard knows.
         self.watched: Callable[[], bool] = lambda: True
-        itself = weakref.proxy(self)
+        self._closed = False
         token = secrets.token_hex(4)
-        self.views = Views(
-            lambda work, then: itself.draw_later(work, then), _POINTED.replace("TOKEN", token)
-        )
+        self.views = Views(_weakly(self.draw_later), _POINTED.replace("TOKEN", token))
         self.bench = Bench(
-            lambda message: itself.handle(message),
+            _weakly(self.handle),
             figures=self.views.pane,
             embedded=embedded,
             token=token,
@@ -119,6 +117,7 @@ class Page:
 
     def close(self) -> None:
         """Stop the trainers, delete what was not saved, let everything go."""
+        self._closed = True
         self.views.close()
         self._to_put = None
         self._thread.submit(self.session.close)
@@ -343,12 +342,24 @@ class Page:
     def handle(self, message: dict[str, Any]) -> None:
         """Act on a message of the browser: `{"do": ..., ...}`; drop what is not understood."""
         action = _ACTIONS.get(message["do"])
-        if action is not None:
+        if action is not None and not self._closed:
             action(self, message)
             if message["do"] not in _QUIET:
                 self._stale = True
                 self.show_place()
                 self.draw()  # the effect of a click does not wait for a frame
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """A method that does not keep its object, and does nothing once that is gone."""
+    weak = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        bound = weak()
+        if bound is not None:
+            bound(*arguments)
+
+    return call
 
 
 def _lane_title(log: Log, lane: str) -> str:

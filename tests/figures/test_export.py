@@ -120,9 +120,43 @@ def test_a_restyled_element_is_drawn_as_restyled(digits_log, tmp_path):
     import holoviews as hv
 
     element = figures.flips(digits_log, layers=["output"])
-    element = element.opts([hv.Options("Curve.P0M0", color="#123456", backend="matplotlib")])
+    element = element.opts(hv.Options("Curve", color="#123456", backend="matplotlib"))
     assert elements.drawing_of(element) is None
     assert "#123456" in export(element, tmp_path / "mine.svg", width=4).read_text()
+
+
+@pytest.mark.parametrize("given", ["objects", "a list", "a dictionary"])
+def test_options_for_all_of_a_kind_win_over_the_style_of_each(given, digits_log):
+    import holoviews as hv
+    from bokeh.models import GlyphRenderer, Line, Title
+
+    options = [
+        hv.Options("Curve", color="#123456", backend="bokeh"),
+        hv.Options("Overlay", title="Mine", backend="bokeh"),
+    ]
+    figure = figures.curves(digits_log)
+    if given == "objects":
+        figure = figure.opts(*options)
+    elif given == "a list":
+        figure = figure.opts(options)
+    else:
+        named = {"Curve": {"color": "#123456"}, "Overlay": {"title": "Mine"}}
+        figure = figure.opts(named, backend="bokeh")
+    drawn = hv.render(figure, backend="bokeh")
+    glyphs = [renderer.glyph for renderer in drawn.select({"type": GlyphRenderer})]
+    colors = {glyph.line_color for glyph in glyphs if isinstance(glyph, Line)}
+    assert colors == {"#123456"}
+    assert {title.text for title in drawn.select({"type": Title})} == {"Mine"}
+
+
+def test_a_part_is_restyled_alone(digits_log):
+    import holoviews as hv
+    from bokeh.models import Title
+
+    figure = figures.curves(digits_log)
+    first = next(iter(figure)).opts(title="Mine", backend="bokeh")
+    drawn = [title.text for title in hv.render(figure, backend="bokeh").select({"type": Title})]
+    assert first.group == "P0" and drawn.count("Mine") == 1 and len(drawn) > 1
 
 
 @pytest.mark.parametrize("backend", ["bokeh", "matplotlib"])
