@@ -193,16 +193,14 @@ static struct bnnlab_layer make_sums(size_t channels, size_t height, size_t widt
     const int real = given.planes == 0;
     const int whole = window->height == height && window->width == width &&
                       !window->padding_down && !window->padding_across;
-    switch (draw() % 4) {
-    case 0:
+    const int way = draw() % 4, fits = layer.outputs * taps * channels * sizeof(float) <= SLOT / 2;
+    if (way == 0 && fits) {
         add_reals(&layer, taps * channels);
         *exact = 0;
-        break;
-    case 1:
+    } else if (way <= 1) {
         layer.operands = BNNLAB_REALS_BY_SIGNS;
         add_signs(&layer, 1, taps * channels);
-        break;
-    default:
+    } else {
         layer.operands = real ? BNNLAB_SCALED_SIGNS : BNNLAB_BITS_BY_SIGNS;
         if (taps > 1 && channels >= BNNLAB_FEW)
             add_signs(&layer, taps, channels);
