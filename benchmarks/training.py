@@ -3,9 +3,9 @@
 784-2048-2048-2048-10 with batch norm, squared hinge loss, Adam, batches of 100 from images that
 lie in memory. The plain loop is what one would write: `nn.Linear`, `nn.BatchNorm1d` and `nn.ReLU`
 in an `nn.Sequential`, and `torch.optim.Adam`; another has Adam with `fused=True`, as lanes do,
-which is faster. Contenders take turns, a few steps each, so that whatever else the machine does falls on all; a figure is the median of the ratios of neighbouring
-turns. All run in one process that keeps its memory, as a trainer does; images are random numbers,
-which take the same time.
+which is faster. Contenders take turns, a few steps each, so that whatever else the machine does
+falls on all; a figure is the median of the ratios of neighbouring turns. All run in one process
+that keeps its memory, as a trainer does; images are random numbers, which take the same time.
 
     python benchmarks/training.py [--rounds 15] [--width 2048] [--threads 1]
     python benchmarks/training.py --layouts [--rounds 5]
