@@ -117,13 +117,17 @@ def dress(figure, drawn, panel: Panel, look) -> None:
     figure.title.update(
         text_font=theme.SANS, text_font_size="11.5px", text_font_style="normal", standoff=3
     )
-    for axis, shown in ((figure.xaxis[0], panel.x_axis), (figure.yaxis[0], panel.y_axis)):
+    # Panels without a y axis are small, and their labels on the x axis would touch.
+    x_ticks = 4 if panel.y_axis else 3
+    for axis, shown, ticks in (
+        (figure.xaxis[0], panel.x_axis, x_ticks), (figure.yaxis[0], panel.y_axis, 4),
+    ):  # fmt: skip
         axis.update(
             axis_label_text_font=theme.SANS, axis_label_text_font_size="10px",
             axis_label_text_font_style="normal", axis_label_standoff=3, axis_line_width=0.8,
             major_label_text_font=theme.SANS, major_label_text_font_size="10px",
             major_label_standoff=3, major_tick_in=0, major_tick_out=3, minor_tick_line_color=None,
-            ticker=BasicTicker(desired_num_ticks=4), visible=shown,
+            ticker=BasicTicker(desired_num_ticks=ticks), visible=shown,
         )  # fmt: skip
     if panel.y_log:
         figure.yaxis[0].update(

@@ -53,7 +53,7 @@ def _latent(run, name, arrays, heading, reach):
     share = saturated[-1] if len(saturated) else 0
     note = [f"{percent(share)} at the walls"] if share >= 0.001 else []
     if clip and clip > reach:
-        note = [f"walls at ±{number(clip)} →"]
+        note = [f"walls ±{number(clip)} →"]
     return Panel(
         run.lane, name, f"{heading} · latent",
         [
