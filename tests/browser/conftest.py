@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 pytest.importorskip("playwright")
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 FLAGS = [
     "--no-sandbox",
@@ -23,6 +23,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 90.0  # seconds, on a busy machine
+expect.set_options(timeout=PATIENCE * 1000)
 # What most tests look at: two small lanes, which cost little to train and to draw.
 SMALL = "?schemes=full_precision,bnn&network.width=16&speed=20"
 _SERVE = """
@@ -55,12 +57,16 @@ class Server:
             stderr=subprocess.STDOUT,
             env={**os.environ, "TMPDIR": str(self.temporary)},
         )
-        deadline = time.monotonic() + 60
-        while not self._answers():
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log()
-            time.sleep(0.1)
+        self.wait(self._answers)
+
+    def wait(self, happened) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not happened():
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
 
     def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log()
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -116,7 +122,7 @@ class Tab:
             **{"viewport": {"width": 1440, "height": 900}, "accept_downloads": True, **options}
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)  # on a busy machine
+        self.page.set_default_timeout(PATIENCE * 1000)
         self.errors: list[str] = []
         self.outside: list[str] = []
         self._server = server
@@ -140,12 +146,20 @@ class Tab:
     def step(self) -> int:
         return int(self.page.locator("#step").inner_text().replace(",", ""))
 
-    def wait_for_step(self, least: int, patience: float = 40.0) -> int:
-        deadline = time.monotonic() + patience
-        while (step := self.step) < least:
-            assert time.monotonic() < deadline, f"still at step {step}: {self._server.log()}"
-            time.sleep(0.02)
-        return step
+    def wait_for_step(self, least: int) -> int:
+        self._server.wait(lambda: self.step >= least)
+        return self.step
+
+    def settled(self) -> int:
+        """Wait until the step stays, and give it: one in progress may still be made."""
+
+        def stays() -> bool:
+            shown = self.step
+            time.sleep(1)
+            return shown == self.step
+
+        self._server.wait(stays)
+        return self.step
 
     def wait_for_state(self, state: str) -> None:
         self.page.locator(f".state[data-state={state}]").wait_for()

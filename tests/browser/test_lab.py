@@ -58,7 +58,7 @@ class Jupyter:
         )  # fmt: skip
         self.wait(lambda: self._answers(port), f"{front.module} to answer")
         self.page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(120_000)
         self.errors: list[str] = []
         self.outside: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -76,7 +76,7 @@ class Jupyter:
             self.outside.append(route.request.url)
             route.abort()
 
-    def wait(self, happened, what: str, patience: float = 60.0) -> None:
+    def wait(self, happened, what: str, patience: float = 120.0) -> None:
         deadline = time.monotonic() + patience
         while not happened():
             assert time.monotonic() < deadline, f"waited for {what}: {self.log()}"
@@ -120,7 +120,7 @@ class Jupyter:
     def held(self, cell: int) -> int:
         """Wait until a cell's step stays as it is: a busy machine shows the last one late."""
         shown = -1
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while shown != (shown := self.step(cell)):
             assert time.monotonic() < deadline, f"still training at step {shown}"
             time.sleep(2)

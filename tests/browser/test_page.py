@@ -2,8 +2,9 @@
 
 import os
 import signal
-import time
 import xml.etree.ElementTree as ElementTree
+
+from playwright.sync_api import expect
 
 import bnnlab
 
@@ -14,36 +15,24 @@ def field(tab, key):
     return tab.page.locator(f"#f-{key}")
 
 
-def settled(tab):
-    """Wait until the step stays as it is, and give it: the one in progress may still be made."""
-    deadline = time.monotonic() + 40
-    shown = tab.step
-    while True:
-        time.sleep(0.3)
-        if shown == (shown := tab.step):
-            return shown
-        assert time.monotonic() < deadline, f"still training at step {shown}"
-
-
 def pause(tab):
     """Pause, and give the step that the training then holds."""
     tab.page.get_by_role("button", name="Pause").click()
     tab.wait_for_state("paused")
-    return settled(tab)
+    return tab.settled()
 
 
-def test_opens_without_a_network_and_trains_by_itself(open_tab):
+def test_opens_without_a_network_and_trains_by_itself(open_tab, server):
     tab = open_tab("")
     tab.wait_for_step(1)
     tab.page.get_by_label("Speed in steps a second").select_option("20")
-    assert [name.inner_text() for name in tab.page.locator(".lane .name").all()] == LANES
+    expect(tab.page.locator(".lane .name")).to_have_text(LANES)
     first = tab.wait_for_step(2)
     assert tab.wait_for_step(first + 10) > first
     canvas = tab.page.locator(".figures canvas").first
-    canvas.wait_for()
     before = canvas.screenshot()
     tab.wait_for_step(first + 20)
-    assert canvas.screenshot() != before
+    server.wait(lambda: canvas.screenshot() != before)
 
 
 # Clicks a button and gives the states that show from then on, one after the other.
@@ -61,17 +50,17 @@ _STATES = """async (button) => {
 }"""
 
 
-def test_pause_holds_then_single_step_and_reset(tab):
+def test_pause_holds_then_single_step_and_reset(tab, server):
     tab.wait_for_step(5)
     assert tab.page.locator(".play").evaluate(_STATES) == ["playing", "paused"]
-    held = settled(tab)
+    held = tab.settled()
     tab.page.get_by_role("button", name="One step").click()
     tab.wait_for_step(held + 1)
-    assert settled(tab) == held + 1
+    assert tab.settled() == held + 1
     tab.page.get_by_role("button", name="Play").click()
     tab.wait_for_step(held + 10)
     tab.page.get_by_role("button", name="Reset").click()
-    _wait(lambda: tab.step < 10)
+    server.wait(lambda: tab.step < 10)
     tab.wait_for_step(12)
     tab.page.get_by_role("button", name="Stop").click()
     tab.wait_for_state("stopped")
@@ -83,9 +72,8 @@ def test_a_bad_value_is_refused_beside_its_field_with_the_range(tab):
     width.fill("0")
     width.press("Enter")
     message = tab.page.locator("#m-network-width")
-    message.wait_for()
-    assert message.inner_text() == "Enter a whole number from 1 to 4,096."
-    assert width.get_attribute("aria-invalid") == "true"
+    expect(message).to_have_text("Enter a whole number from 1 to 4,096.")
+    expect(width).to_have_attribute("aria-invalid", "true")
     assert not tab.page.get_by_role("button", name="Restart with these settings").is_visible()
     step = tab.step
     tab.wait_for_step(step + 5)
@@ -93,12 +81,11 @@ def test_a_bad_value_is_refused_beside_its_field_with_the_range(tab):
     width.press("Enter")
     message.wait_for(state="hidden")
     restart = tab.page.get_by_role("button", name="Restart with these settings")
-    restart.wait_for()
-    assert "width 16 → 32" in tab.page.locator(".restart p").inner_text()
+    expect(tab.page.locator(".restart p")).to_contain_text("width 16 → 32")
     restart.click()
     restart.wait_for(state="hidden")
     tab.wait_for_step(3)
-    assert width.input_value() == "32"
+    expect(width).to_have_value("32")
 
 
 def test_step_size_and_smoothing_act_at_once(tab, server):
@@ -106,19 +93,18 @@ def test_step_size_and_smoothing_act_at_once(tab, server):
     rate = field(tab, "lr")
     rate.fill("0.02")
     rate.press("Enter")
-    _wait(
+    server.wait(
         lambda: any(
             '"lr": 0.02' in kept.read_text() for kept in server.temporary.glob("**/changes.jsonl")
         )
     )
     pause(tab)
     canvas = tab.page.locator(".figures canvas").first
-    time.sleep(0.5)
     before = canvas.screenshot()
     slider = tab.page.get_by_label("Smoothing")
     slider.focus()
     slider.press("End")
-    _wait(lambda: canvas.screenshot() != before)
+    server.wait(lambda: canvas.screenshot() != before)
 
 
 def test_every_view_opens(open_tab):
@@ -151,7 +137,7 @@ def test_figures_download_as_valid_files(tab):
         ("This view", "HTML"),
         ("Whole sheet", "PDF"),
     ):
-        with tab.page.expect_download(timeout=60_000) as download:
+        with tab.page.expect_download() as download:
             button = tab.page.get_by_role("button", name=f"{what} as {kind}")
             if not button.is_visible():
                 tab.page.get_by_role("button", name="Export", exact=True).click()
@@ -185,13 +171,11 @@ def test_a_second_tab_is_independent(tab, open_tab):
     tab.wait_for_step(held + 5)
 
 
-def test_a_killed_trainer_is_reported_and_resumes(tab, server):
-    before = {process.pid for process in server.trainers()}
+def test_a_killed_trainer_is_reported_and_resumes(open_tab, server):
+    server.wait(lambda: not server.trainers())  # those of earlier pages
+    tab = open_tab()
     tab.wait_for_step(5)
-    mine = [process for process in server.trainers() if process.pid not in before] or (
-        server.trainers()
-    )
-    os.kill(mine[-1].pid, signal.SIGKILL)
+    os.kill(server.trainers()[-1].pid, signal.SIGKILL)
     notice = tab.page.locator(".notice")
     notice.get_by_text("A trainer died").wait_for()
     step = tab.step
@@ -227,15 +211,7 @@ def test_a_comparison_is_named_reopened_and_downloaded(tab, server):
 def test_closing_pages_leaves_no_process_and_no_folder(server, open_tab):
     tab = open_tab()
     tab.wait_for_step(5)
-    assert server.trainers()
+    server.wait(server.trainers)
     tab.close()
-    _wait(lambda: not server.trainers(), patience=40)
-    _wait(lambda: not list(server.temporary.glob("bnnlab-*")), patience=10)
-
-
-def _wait(condition, patience=10.0):
-    deadline = time.monotonic() + patience
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
+    server.wait(lambda: not server.trainers())
+    server.wait(lambda: not list(server.temporary.glob("bnnlab-*")))

@@ -41,7 +41,7 @@ export function render({ model, el }) {
     h("header.top", {}, h("span.brand", {}, "bnnlab"), library.element, busy, bar.element,
       h("div.right", {}, shelf.menu, exports.element,
         iconButton("help", "Keys and help (?)", help.open),
-        iconButton("moon", "Light or dark", () => theme(!root.classList.contains("dark"), true)),
+        iconButton("moon", "Light or dark", () => theme(!dark, true)),
         iconButton("settings", "Settings", () => drawer(!root.classList.contains("drawn")), ".narrow"))),
     rail, shade,
     h("main", {}, shelf.element, notice, story.element, lanes.element, card.element, views.element), help.element)
@@ -63,16 +63,25 @@ export function render({ model, el }) {
   }
 
   // The server recolours the figures, which are drawn on canvases.
-  function theme(dark, chosen) {
+  let dark // not known until first followed
+  let chose = false
+  function theme(wanted, chosen) {
+    dark = wanted
+    chose ||= chosen
     root.classList.toggle("dark", dark)
     if (!model.embedded) document.documentElement.classList.toggle("bnnlab-dark", dark)
     if (chosen) localStorage.setItem("bnnlab-theme", dark ? "dark" : "light")
     send({ do: "theme", dark, chosen })
   }
 
-  const kept = localStorage.getItem("bnnlab-theme")
+  /** What was chosen on this page stays; or else what the address says, was chosen before, or the system has. */
+  function follow() {
+    if (chose) return
+    const wanted = model.place.theme || localStorage.getItem("bnnlab-theme")
+    const next = wanted ? wanted === "dark" : system.matches
+    if (next !== dark) theme(next, false)
+  }
   const system = matchMedia("(prefers-color-scheme: dark)")
-  const follow = (event) => localStorage.getItem("bnnlab-theme") || theme(event.matches, false)
   system.addEventListener("change", follow)
 
   function showNotice(message) {
@@ -95,7 +104,7 @@ export function render({ model, el }) {
   watch("card", card.update)
   watch("stories", shelf.update)
   watch("story", (value) => { story.update(value); shelf.told(Boolean(value.name)) })
-  watch("place", (value) => { lanes.go(value); bar.go(value); story.point() })
+  watch("place", (value) => { lanes.go(value); bar.go(value); story.point(); follow() })
   let addressed = false // until the server has spoken, the address is what was asked for
   watch("address", (query) => {
     addressed ||= Boolean(query)
@@ -128,7 +137,7 @@ export function render({ model, el }) {
     if (typing(target) || help.element.open || (event.key === " " && target.matches("button, summary, a"))) return
     const action = {
       " ": bar.toggle, ArrowRight: () => (event.shiftKey ? views.turn(1) : send({ do: "step" })), ArrowLeft: () => event.shiftKey && views.turn(-1),
-      r: () => send({ do: "reset" }), t: () => theme(!root.classList.contains("dark"), true), "/": () => lanes.filter.focus(), "?": help.open,
+      r: () => send({ do: "reset" }), t: () => theme(!dark, true), "/": () => lanes.filter.focus(), "?": help.open,
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key]
     if (!action || help.off()) return
     event.preventDefault()
@@ -152,10 +161,6 @@ export function render({ model, el }) {
   }
   document.addEventListener("bnnlab-pointed", pointed)
 
-  model.on("after_render", () => {
-    const wanted = model.place.theme || kept
-    theme(wanted ? wanted === "dark" : system.matches, false)
-  })
   model.on("remove", () => {
     system.removeEventListener("change", follow)
     document.removeEventListener("keydown", onPage)
