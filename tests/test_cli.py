@@ -161,6 +161,7 @@ def test_options_reach_the_comparison(tmp_path):
         ("serve .", ["not a comparison"]),
         ("serve --address 0.0.0.0 --no-show", ["0.0.0.0", "basic"]),
         ("serve --port 70000", ["70000", "65535"]),
+        ("serve --device cuda:99", ["cuda:99", "cpu"]),
         ("schemes x", ["'x'", "lab2"]),
         ("tasks x", ["'x'", "digits"]),
         ("sing", ["'sing'"]),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bnnlab.cli.common import comparison_argument
+from bnnlab.cli.common import comparison_argument, device_option
 
 
 @click.command()
@@ -40,6 +40,7 @@ from bnnlab.cli.common import comparison_argument
     metavar="HOST:PORT",
     help="A page that may connect, behind a proxy; can be repeated.",
 )
+@device_option()
 @click.option("--show/--no-show", default=True, show_default=True, help="Open a browser.")
 @click.option(
     "--autoplay/--no-autoplay",
@@ -47,7 +48,9 @@ from bnnlab.cli.common import comparison_argument
     show_default=True,
     help="Begin training when a page opens.",
 )
-def command(comparison, library, port, address, basic_auth, origins, show, autoplay) -> None:
+def command(
+    comparison, library, port, address, basic_auth, origins, device, show, autoplay
+) -> None:
     """Serve the dashboard to this machine, until Ctrl-C.
 
     With COMPARISON (NAME.bnnlab, or the NAME.bnnlab.zip it was sent as) the page opens it.
@@ -55,6 +58,7 @@ def command(comparison, library, port, address, basic_auth, origins, show, autop
     \b
     bnnlab serve
     bnnlab serve digits.bnnlab --port 8000 --no-show
+    bnnlab serve --device cuda
     """
     import bnnlab
     from bnnlab.ui.serve import serve
@@ -62,8 +66,8 @@ def command(comparison, library, port, address, basic_auth, origins, show, autop
     folder = None if comparison is None else bnnlab.open(comparison).path
     try:
         serve(
-            folder, library, port, address, show=show, autoplay=autoplay, basic_auth=basic_auth,
-            origins=list(origins) or None,
+            folder, library, port, address, show=show, autoplay=autoplay, device=device,
+            basic_auth=basic_auth, origins=list(origins) or None,
         )  # fmt: skip
     except OSError as error:
         raise click.ClickException(

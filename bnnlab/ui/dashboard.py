@@ -16,6 +16,7 @@ def dashboard(
     library: str | os.PathLike | None = None,
     *,
     autoplay: bool = True,
+    device: str = "cpu",
 ) -> pn.Template:
     """Make the dashboard of one session: a page of its own, which ends with the session.
 
@@ -25,9 +26,10 @@ def dashboard(
         folder: a comparison to open; by default a new one begins.
         library: where comparisons are saved; by default `comparisons` in the current folder.
         autoplay: whether training begins by itself.
+        device: the name of the one to train on, see `bnnlab.training.devices`.
     """
     address = read(pn.state.session_args)
-    page = Page(folder, library=library, autoplay=autoplay, address=address)
+    page = Page(folder, library=library, autoplay=autoplay, address=address, device=device)
     template = pn.Template(asset("page.html"))
     template.add_panel("bench", page.bench)
     document = pn.state.curdoc

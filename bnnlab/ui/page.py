@@ -59,6 +59,7 @@ class Page:
         autoplay: whether training begins by itself.
         embedded: whether it is part of another page, a notebook's.
         address: what is to be restored instead, see `bnnlab.ui.address`.
+        device: the name of the one to train on, see `bnnlab.training.devices`.
     """
 
     def __init__(
@@ -70,8 +71,9 @@ class Page:
         autoplay: bool = True,
         embedded: bool = False,
         address: Address | None = None,
+        device: str = "cpu",
     ):
-        self.session = Session(Library(Path(library or "comparisons")))
+        self.session = Session(Library(Path(library or "comparisons")), device)
         self.settings = Settings(comparison or Comparison.from_dict(OPENING))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bnnlab-page")
         self._drawer = ThreadPoolExecutor(1, thread_name_prefix="bnnlab-draw")

@@ -70,18 +70,21 @@ def server(
     library: str | os.PathLike | None = None,
     *,
     autoplay: bool = True,
+    device: str = "cpu",
     **options: Any,
 ) -> Any:
     """Make the server without starting it: `.start()`, `.port`, `.io_loop`.
 
-    Takes the arguments of `settings` besides its own.
+    Takes the arguments of `settings` besides its own, and raises what `serve` does.
     """
     import panel as pn
 
+    from bnnlab.training import devices
     from bnnlab.ui.dashboard import dashboard
     from bnnlab.ui.reproductions import reproductions
 
     chosen = settings(**options)
+    devices.get(device)
     if chosen["port"] == 0:
         chosen["port"] = _free_port(chosen["address"])
         chosen["websocket_origin"] = settings(**{**options, "port": chosen["port"]})[
@@ -91,7 +94,7 @@ def server(
         raise ValueError(f"{folder} is not a comparison; give a NAME.bnnlab folder")
 
     def page() -> Any:
-        return dashboard(folder, library, autoplay=autoplay)
+        return dashboard(folder, library, autoplay=autoplay, device=device)
 
     pages = {"/": page, "/reproductions": lambda: reproductions(library)}
     return pn.io.server.get_server(pages, title="bnnlab", start=False, **chosen)
@@ -113,6 +116,7 @@ def serve(
     *,
     show: bool = True,
     autoplay: bool = True,
+    device: str = "cpu",
     basic_auth: str | None = None,
     cookie_secret: str | None = None,
     origins: list[str] | None = None,
@@ -127,12 +131,13 @@ def serve(
         address: to listen on. One that other machines can reach needs `basic_auth`.
         show: open a browser.
         autoplay: whether training begins by itself.
+        device: the name of the one to train on, see `bnnlab.training.devices`.
         basic_auth: a password, or a JSON file of users and passwords.
         cookie_secret: signs the cookies that say who logged in; made up when there is none.
         origins: `host:port` of the pages that may connect; by default those of this server alone.
 
     Raises:
-        ValueError: as `settings`, or `folder` is not a comparison.
+        ValueError: as `settings`, `folder` is not a comparison, or there is no such device.
     """
     if folder is not None and library is None:
         library = Path(folder).resolve().parent
@@ -140,6 +145,7 @@ def serve(
         folder,
         library,
         autoplay=autoplay,
+        device=device,
         port=port,
         address=address,
         basic_auth=basic_auth,

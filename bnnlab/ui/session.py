@@ -35,11 +35,13 @@ class Session:
         log: its Log; None until `begin` or `open` has returned.
         comparison: its spec; None until then.
         name: the name it was saved under; None while it is only kept for the page.
+        device: the name of the one to train on.
         fetching: what is being downloaded and how far it is, in words; "" when nothing is.
     """
 
-    def __init__(self, library: Library):
+    def __init__(self, library: Library, device: str = "cpu"):
         self.library = library
+        self.device = device
         self.log: Log | None = None
         self.comparison: Comparison | None = None
         self.name: str | None = None
@@ -142,7 +144,7 @@ class Session:
 
     def _enter(self, folder: Path, comparison: Comparison, *, play: bool) -> None:
         log = Log(folder)
-        conductor = Conductor(folder, _TRAINERS).start()
+        conductor = Conductor(folder, _TRAINERS, device=self.device).start()
         _give_way(conductor.pids)
         conductor.speed = self._speed
         with self._guard:

@@ -2,14 +2,12 @@
 
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
+from served import PATIENCE, Served
 
 pytest.importorskip("playwright")
 from playwright.sync_api import expect, sync_playwright
@@ -23,7 +21,6 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 90.0  # seconds, on a busy machine
 expect.set_options(timeout=PATIENCE * 1000)
 # What most tests look at: two small lanes, which cost little to train and to draw.
 SMALL = "?schemes=full_precision,bnn&network.width=16&speed=20"
@@ -40,62 +37,18 @@ def chromium() -> str | None:
     return named or next((path for name in names if (path := shutil.which(name))), None)
 
 
-class Server:
-    """The dashboard, served by another process."""
+class Server(Served):
+    """The dashboard."""
 
     def __init__(self, folder: Path):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
         self.library = folder / "library"
         self.temporary = folder / "temporary"
         self.temporary.mkdir()
-        self.said = (folder / "server.log").open("w+")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, str(self.library), str(self.port)],
-            stdout=self.said,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(self.temporary)},
+        super().__init__(
+            folder,
+            lambda port: [sys.executable, "-c", _SERVE, str(self.library), str(port)],
+            TMPDIR=str(self.temporary),
         )
-        self.wait(self._answers)
-
-    def wait(self, happened) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not happened():
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
-
-    def log(self) -> str:
-        self.said.seek(0)
-        return self.said.read()
-
-    def trainers(self) -> list[psutil.Process]:
-        found = []
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            try:
-                if "bnnlab.training.worker" in child.cmdline():
-                    found.append(child)
-            except psutil.Error:
-                pass
-        return found
-
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.said.close()
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +100,7 @@ class Tab:
         return int(self.page.locator("#step").inner_text().replace(",", ""))
 
     def wait_for_step(self, least: int) -> int:
-        self._server.wait(lambda: self.step >= least)
+        self._server.wait(lambda: self.step >= least, f"step {least}")
         return self.step
 
     def settled(self) -> int:
@@ -158,7 +111,7 @@ class Tab:
             time.sleep(1)
             return shown == self.step
 
-        self._server.wait(stays)
+        self._server.wait(stays, "the step to stay")
         return self.step
 
     def wait_for_state(self, state: str) -> None:

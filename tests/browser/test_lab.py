@@ -1,18 +1,15 @@
 """The widget in a real JupyterLab and a real Notebook 7, with the network cut."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
-import psutil
 import pytest
+from served import PATIENCE, Served
 
 # What Notebook 7 (7.6) says as it opens, whatever is in the notebook.
 _THEIR_OWN = ["Cannot read properties of undefined (reading 'schema')"]
@@ -35,39 +32,28 @@ LAB = Front(
 NOTEBOOK = Front("notebook", ("JupyterNotebookApp.expose_app_in_browser=True",), "notebooks")
 
 
-class Jupyter:
-    """A front end in a process of its own, with one notebook open in a browser."""
+class Jupyter(Served):
+    """A front end, with one notebook open in a browser."""
 
     def __init__(self, folder: Path, browser, front: Front):
         self._place = front.place
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         self.folder = folder
-        self.url = f"http://127.0.0.1:{port}/"
-        self._said = (folder / "lab.log").open("w+")
         own = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
-        self.process = subprocess.Popen(
-            [
+        super().__init__(
+            folder,
+            lambda port: [
                 sys.executable, "-m", front.module, "--no-browser", "--allow-root",
                 f"--port={port}", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
                 "--ServerApp.disable_check_xsrf=True", *(f"--{one}" for one in front.settings),
             ],
-            stdout=self._said, stderr=subprocess.STDOUT,
-            env={**os.environ, **own, "IPYTHONDIR": str(folder / "IPYTHON"), "TMPDIR": str(folder)},
+            **own, IPYTHONDIR=str(folder / "IPYTHON"), TMPDIR=str(folder),
         )  # fmt: skip
-        self.wait(lambda: self._answers(port), f"{front.module} to answer")
         self.page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        self.page.set_default_timeout(120_000)
+        self.page.set_default_timeout(PATIENCE * 1000)
         self.errors: list[str] = []
         self.outside: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.route("**/*", self._guard)
-
-    def _answers(self, port: int) -> bool:
-        assert self.process.poll() is None, self.log()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
 
     def _guard(self, route) -> None:
         if route.request.url.startswith((self.url, "blob:", "data:")):
@@ -75,16 +61,6 @@ class Jupyter:
         else:
             self.outside.append(route.request.url)
             route.abort()
-
-    def wait(self, happened, what: str, patience: float = 120.0) -> None:
-        deadline = time.monotonic() + patience
-        while not happened():
-            assert time.monotonic() < deadline, f"waited for {what}: {self.log()}"
-            time.sleep(0.1)
-
-    def log(self) -> str:
-        self._said.seek(0)
-        return self._said.read()[-3000:]
 
     def write(self, *cells: str) -> Path:
         """Write the notebook, a cell for each text."""
@@ -119,22 +95,14 @@ class Jupyter:
 
     def held(self, cell: int) -> int:
         """Wait until a cell's step stays as it is: a busy machine shows the last one late."""
-        shown = -1
-        deadline = time.monotonic() + 120
-        while shown != (shown := self.step(cell)):
-            assert time.monotonic() < deadline, f"still training at step {shown}"
-            time.sleep(2)
-        return shown
 
-    def trainers(self) -> set[int]:
-        found = set()
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            try:
-                if "bnnlab.training.worker" in child.cmdline():
-                    found.add(child.pid)
-            except psutil.Error:
-                pass
-        return found
+        def stays() -> bool:
+            shown = self.step(cell)
+            time.sleep(2)
+            return shown == self.step(cell)
+
+        self.wait(stays, "the step to stay")
+        return self.step(cell)
 
     def pause(self, cell: int) -> None:
         self.look_at(cell)
@@ -149,13 +117,7 @@ class Jupyter:
 
     def stop(self) -> None:
         self.page.close()
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._said.close()
+        super().stop()
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_opens_without_a_network_and_trains_by_itself(open_tab, server):
     canvas = tab.page.locator(".figures canvas").first
     before = canvas.screenshot()
     tab.wait_for_step(first + 20)
-    server.wait(lambda: canvas.screenshot() != before)
+    server.wait(lambda: canvas.screenshot() != before, "the curves to move")
 
 
 # Clicks a button and gives the states that show from then on, one after the other.
@@ -60,7 +60,7 @@ def test_pause_holds_then_single_step_and_reset(tab, server):
     tab.page.get_by_role("button", name="Play").click()
     tab.wait_for_step(held + 10)
     tab.page.get_by_role("button", name="Reset").click()
-    server.wait(lambda: tab.step < 10)
+    server.wait(lambda: tab.step < 10, "the beginning")
     tab.wait_for_step(12)
     tab.page.get_by_role("button", name="Stop").click()
     tab.wait_for_state("stopped")
@@ -96,7 +96,8 @@ def test_step_size_and_smoothing_act_at_once(tab, server):
     server.wait(
         lambda: any(
             '"lr": 0.02' in kept.read_text() for kept in server.temporary.glob("**/changes.jsonl")
-        )
+        ),
+        "the change to be kept",
     )
     pause(tab)
     canvas = tab.page.locator(".figures canvas").first
@@ -104,7 +105,7 @@ def test_step_size_and_smoothing_act_at_once(tab, server):
     slider = tab.page.get_by_label("Smoothing")
     slider.focus()
     slider.press("End")
-    server.wait(lambda: canvas.screenshot() != before)
+    server.wait(lambda: canvas.screenshot() != before, "smoother curves")
 
 
 def test_every_view_opens(open_tab):
@@ -172,10 +173,10 @@ def test_a_second_tab_is_independent(tab, open_tab):
 
 
 def test_a_killed_trainer_is_reported_and_resumes(open_tab, server):
-    server.wait(lambda: not server.trainers())  # those of earlier pages
+    server.wait(lambda: not server.trainers(), "trainers of earlier pages to leave")
     tab = open_tab()
     tab.wait_for_step(5)
-    os.kill(server.trainers()[-1].pid, signal.SIGKILL)
+    os.kill(max(server.trainers()), signal.SIGKILL)
     notice = tab.page.locator(".notice")
     notice.get_by_text("A trainer died").wait_for()
     step = tab.step
@@ -211,7 +212,7 @@ def test_a_comparison_is_named_reopened_and_downloaded(tab, server):
 def test_closing_pages_leaves_no_process_and_no_folder(server, open_tab):
     tab = open_tab()
     tab.wait_for_step(5)
-    server.wait(server.trainers)
+    server.wait(server.trainers, "a trainer")
     tab.close()
-    server.wait(lambda: not server.trainers())
-    server.wait(lambda: not list(server.temporary.glob("bnnlab-*")))
+    server.wait(lambda: not server.trainers(), "its trainers to leave")
+    server.wait(lambda: not list(server.temporary.glob("bnnlab-*")), "its folder to go")

@@ -3,13 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import VGG, BinarizedConv2d, LeNet, binarized_layers, networks
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def layer_of(name, **options):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import Activation, BinarizedLinear
@@ -26,10 +27,6 @@ ONE_BIT = [
 ]
 SCHEMES = [schemes.get(name, **options) for name, options in ONE_BIT]
 one_bit = pytest.mark.parametrize("scheme", SCHEMES, ids=str)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def layer_of(scheme, inputs, outputs, seed=0, bias=True):

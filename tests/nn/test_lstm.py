@@ -3,14 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from support import generator
 from torch import nn
 
 from bnnlab import schemes
 from bnnlab.nn import LSTM, BinarizedLSTM, binarized_layers, watch
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def pair(inputs=5, hidden=4):

@@ -4,14 +4,11 @@ import json
 
 import pytest
 import torch
+from support import generator
 from torch import nn
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, Activation, binarized_layers, networks
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_every_scheme_starts_from_the_same_latent_weights():

@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from bnnlab import nn, schemes
+from bnnlab import nn, schemes, tasks
 from bnnlab.packed import kernels
 
 SYMBOLS, LENGTH = 37, 9
@@ -33,6 +33,27 @@ def grid():
         return dyadic(samples, inputs, seed=seed)
 
     return draw
+
+
+@pytest.fixture
+def trained_on_digits():
+    """Trains a network on the digits, and gives it, as evaluated, with the data."""
+
+    def train(spec, scheme, steps):
+        split = tasks.get("digits").load()
+        x, y = torch.from_numpy(split.train_x), torch.from_numpy(split.train_y)
+        model = nn.networks.build(spec, (1, 8, 8), 10, scheme)
+        optimizer = scheme.optimizer(model.parameters(), 5e-3)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(steps):
+            batch = torch.randint(len(x), (100,), generator=generator)
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            optimizer.step()
+            nn.after_step(model, optimizer)
+        return model.eval(), split
+
+    return train
 
 
 def batch_for(model, samples, seed=0):

@@ -169,24 +169,11 @@ def test_zeros_of_either_sign_fall_on_the_same_side(tmp_path):
 
 @pytest.mark.parametrize("kind", ["mlp", "lenet"])
 @pytest.mark.parametrize("name", ["bnn", "lab", "dorefa", "bitnet"])
-def test_trained_networks_predict_the_same_on_the_whole_test_set(tmp_path, kind, name):
-    from bnnlab import tasks
-
-    split = tasks.get("digits").load()
-    x, y = torch.from_numpy(split.train_x), torch.from_numpy(split.train_y)
-    scheme = schemes.get(name)
-    spec: dict = {"name": kind, "width": 48}
-    spec |= {"depth": 2} if kind == "mlp" else {"channels": 8}
-    model = nn.networks.build(spec, (1, 8, 8), 10, scheme)
-    optimizer = scheme.optimizer(model.parameters(), 5e-3)
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(80):
-        batch = torch.randint(len(x), (100,), generator=generator)
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
-        optimizer.step()
-        nn.after_step(model, optimizer)
-    model.eval()
+def test_trained_networks_predict_the_same_on_the_whole_test_set(
+    trained_on_digits, tmp_path, kind, name
+):
+    spec = {"name": kind, "width": 48} | ({"depth": 2} if kind == "mlp" else {"channels": 8})
+    model, split = trained_on_digits(spec, schemes.get(name), 80)
     with torch.no_grad():
         expected = model(torch.from_numpy(split.test_x)).numpy()
     packed = bnnlab.pack(model)

@@ -275,24 +275,10 @@ def test_odd_shapes(network, grid, inputs, width):
 
 @pytest.mark.parametrize("kind", ["mlp", "lenet"])
 @pytest.mark.parametrize("name", ["bnn", "lab2", "xnor_net", "dorefa", "qnn"])
-def test_a_trained_network_on_the_whole_test_set(kind, name):
-    from bnnlab import tasks
-
-    split = tasks.get("digits").load()
-    x, y = torch.from_numpy(split.train_x), torch.from_numpy(split.train_y)
-    scheme = schemes.get(name)
-    spec: dict = {"name": kind, "width": 64, "first_and_last": "binarized"}
+def test_a_trained_network_on_the_whole_test_set(trained_on_digits, kind, name):
+    spec = {"name": kind, "width": 64, "first_and_last": "binarized"}
     spec |= {"depth": 3} if kind == "mlp" else {"channels": 8}
-    model = nn.networks.build(spec, (1, 8, 8), 10, scheme)
-    optimizer = scheme.optimizer(model.parameters(), 5e-3)
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(150):
-        batch = torch.randint(len(x), (100,), generator=generator)
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
-        optimizer.step()
-        nn.after_step(model, optimizer)
-    model.eval()
+    model, split = trained_on_digits(spec, schemes.get(name), 150)
     test_x = torch.from_numpy(split.test_x)
     packed, expected = bnnlab.pack(model), outputs_of(model, test_x)
     got, exact = packed.hidden(test_x), exact_layers(packed)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import bnnlab
@@ -92,6 +92,7 @@ def alone(product, window, codes=None):
 def test_sums_of_codes_are_exact(window, codes, table, outputs, samples, seed):
     rng = np.random.default_rng(seed)
     product, planes, weights = product_of(rng, table, window, Codes(codes, 1.0), outputs)
+    assume(product.bound is not None)  # larger ones are sums of real numbers
     index = rng.integers(0, len(codes), (samples, window.channels, window.height, window.width))
     sums = alone(product, window, Codes(codes, 1.0)).hidden(index.astype(np.float32))["sums"]
     given = np.array(codes)[index].transpose(0, 2, 3, 1)

@@ -2,13 +2,10 @@
 
 import pytest
 import torch
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, BinarizedLinear, binarized_layers, networks
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_stochastic_signs_are_unbiased():

@@ -4,15 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, BinarizedLinear
 
 BOTH = ["bitnet", "bitnet_158"]
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_signs_are_those_of_the_centred_weights():

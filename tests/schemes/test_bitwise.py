@@ -8,16 +8,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, Activation, BinarizedConv2d, BinarizedLinear, anneal, binarized_layers
 from bnnlab.schemes.bitwise import boundary, ternary
 
 W = torch.tensor([0.9, -0.1, 0.4, -0.6, 0.05, 0.2, -0.8, 0.3])
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def network(**options):

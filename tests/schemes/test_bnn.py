@@ -4,15 +4,12 @@ import math
 
 import pytest
 import torch
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import Activation, BinarizedLinear
 
 X = torch.tensor([[-1.5, -1.0, -0.6, -0.1, 0.0, 0.3, 0.9, 1.0, 1.5]])
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def unit(name="bnn_stochastic", **options):

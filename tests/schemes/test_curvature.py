@@ -4,19 +4,15 @@ from itertools import pairwise
 
 import pytest
 import torch
+from support import assert_resumes, generator, small_batch, small_lane
 from torch.func import functional_call
 
 from bnnlab import schemes
 from bnnlab.nn import LSTM, MLP, LeNet, after_step, binarized_layers
-from bnnlab.training.lane import Lane
 from bnnlab.training.losses import cross_entropy, squared_hinge
 
 KINDS = ["norm", "plain", "conv", "lstm"]
 MEASURED = ["hutchinson", "fisher"]
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def networks(scheme):
@@ -218,50 +214,20 @@ def test_a_constant_curvature_keeps_nothing():
     assert not [key for key in model.state_dict() if key.endswith((".steps", "second_moment"))]
 
 
-SETTINGS = {
-    "network": {"name": "mlp", "width": 8, "depth": 1},
-    "loss": "squared_hinge",
-    "optimizer": "adam",
-    "lr": 0.01,
-    "inputs": 5,
-    "shape": [5],
-    "classes": 3,
-}
-
-
-def data(step):
-    g = generator(step)
-    return torch.randn(20, 5, generator=g), torch.randint(3, (20,), generator=g)
-
-
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("source", ["adam", *MEASURED, "identity"])
 def test_training_goes_on_from_a_checkpoint_bit_for_bit(source, optimizer):
-    class Saved:
-        pass
-
     scheme = {"name": "lab", "curvature_from": source, "refresh_every": 3}
-    settings = SETTINGS | {"optimizer": optimizer}
-    whole, resumed = Lane(settings, scheme, 0), Lane(settings, scheme, 0)
-    saved = Saved()
-    for step in range(8):
-        if step == 4:
-            saved.step, saved.tensors = step, {k: v.clone() for k, v in whole.state().items()}
-            resumed.load(saved)
-        whole.advance(*data(step))
-        if step >= 4:
-            resumed.advance(*data(step))
-    state = resumed.state()
-    assert all(torch.equal(value, state[key]) for key, value in whole.state().items())
+    assert_resumes(lambda: small_lane(scheme, optimizer=optimizer))
 
 
 def test_constant_curvature_is_bwn_bit_for_bit():
     """LAB with identity curvature and BWN with one scale a layer, over training steps."""
-    settings = SETTINGS | {"network": {**SETTINGS["network"], "first_and_last": "binarized"}}
-    lab = Lane(settings, {"name": "lab", "curvature_from": "identity"}, 0)
-    bwn = Lane(settings, {"name": "bwn", "granularity": "layer"}, 0)
+    network = {"first_and_last": "binarized"}
+    lab = small_lane({"name": "lab", "curvature_from": "identity"}, network=network)
+    bwn = small_lane({"name": "bwn", "granularity": "layer"}, network=network)
     for step in range(25):
-        assert lab.advance(*data(step))[:2] == bwn.advance(*data(step))[:2]
-    assert lab.evaluate(*data(99)) == bwn.evaluate(*data(99))
+        assert lab.advance(*small_batch(step))[:2] == bwn.advance(*small_batch(step))[:2]
+    assert lab.evaluate(*small_batch(99)) == bwn.evaluate(*small_batch(99))
     for key, value in bwn.network.state_dict().items():
         assert torch.equal(value, lab.network.state_dict()[key])

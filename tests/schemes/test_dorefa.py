@@ -4,14 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, BinarizedConv2d, BinarizedLinear
 from bnnlab.schemes.dorefa import quantize_gradient
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3])

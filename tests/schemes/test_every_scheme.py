@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from matplotlib.mathtext import MathTextParser
+from support import generator
 
 import bnnlab
 from bnnlab import schemes
@@ -51,10 +52,6 @@ every = pytest.mark.parametrize(
 )
 # The least accuracy on the test set of the digits after 500 steps. Chance is 0.1.
 LEAST = 0.9
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def blobs(samples=600, features=16, classes=3):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, BinarizedConv2d, BinarizedLinear, after_step, binarized_layers
@@ -14,10 +15,6 @@ from bnnlab.schemes.few_multiplications import SHIFTS, round_to_power, wall
 
 NAMES = ["few_multiplications_binary", "few_multiplications_ternary"]
 floats = st.floats(-(2.0**100), 2.0**100, width=32)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def layer_of(name, **options):

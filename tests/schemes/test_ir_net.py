@@ -4,15 +4,11 @@ import math
 
 import pytest
 import torch
+from support import differences, generator, small_batch, small_lane
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, BinarizedConv2d, BinarizedLinear, anneal, binarized_layers
 from bnnlab.schemes.ir_net import ErrorDecay
-from bnnlab.training.lane import Lane
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("t", [0.001, 0.1, 1.0, 10.0])
@@ -71,13 +67,7 @@ def test_the_weight_gradient_by_finite_differences(progress):
         standard = (w - w.mean(1, keepdim=True)) / w.std(1, keepdim=True)
         return (g * scale * max(1 / t, 1) * (t * standard).tanh()).sum()
 
-    numeric = torch.zeros_like(w)
-    for i in range(3):
-        for j in range(5):
-            e = torch.zeros_like(w)
-            e[i, j] = 1e-6
-            numeric[i, j] = (surrogate(w + e) - surrogate(w - e)) / 2e-6
-    assert torch.allclose(layer.weight.grad, numeric, atol=1e-6)
+    assert torch.allclose(layer.weight.grad, differences(surrogate, w), atol=1e-6)
 
 
 def test_activations_take_the_estimator_of_the_time():
@@ -98,18 +88,8 @@ def test_activations_take_the_estimator_of_the_time():
 
 
 def test_how_far_training_is_goes_with_the_network():
-    settings = {
-        "network": {"name": "mlp", "width": 8, "depth": 2},
-        "loss": "squared_hinge",
-        "optimizer": "adam",
-        "lr": 0.01,
-        "inputs": 5,
-        "shape": [5],
-        "classes": 3,
-    }
-    x, y = torch.randn(20, 5, generator=generator()), torch.randint(3, (20,), generator=generator())
-    lane = Lane(settings, {"name": "ir_net"}, 0)
-    lane.advance(x, y, progress=0.25)
+    lane = small_lane({"name": "ir_net"}, depth=2)
+    lane.advance(*small_batch(), progress=0.25)
     assert lane.network.state_dict()["hidden2.layer.progress"] == 0.25
     assert lane.network.state_dict()["hidden1.activation.progress"] == 0.25
 

@@ -5,8 +5,9 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import generator, objective, split
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, after_step, binarized_layers
@@ -14,20 +15,6 @@ from bnnlab.nn import MLP, after_step, binarized_layers
 sizes = st.floats(-2, 2, width=32)
 positive = st.floats(0.0009765625, 100, width=32)
 pairs = st.lists(st.tuples(sizes, positive), min_size=1, max_size=7)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def objective(values, w, d):
-    return 0.5 * (d * (values - w).square()).sum(-1)
-
-
-def split(pairs):
-    w, d = torch.tensor(pairs, dtype=torch.float64).T
-    assume(w.abs().max() > 1e-3)
-    return w, d
 
 
 @settings(max_examples=60, deadline=None)

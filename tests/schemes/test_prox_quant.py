@@ -4,30 +4,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import assert_resumes, small_batch, small_lane
 
 from bnnlab import schemes
-from bnnlab.training.lane import Lane
-
-SETTINGS = {
-    "network": {"name": "mlp", "width": 8, "depth": 1},
-    "loss": "squared_hinge",
-    "optimizer": "adam",
-    "lr": 0.01,
-    "inputs": 5,
-    "shape": [5],
-    "classes": 3,
-}
-
-
-def data(step):
-    g = torch.Generator().manual_seed(step)
-    return torch.randn(20, 5, generator=g), torch.randint(3, (20,), generator=g)
 
 
 def train(options, steps=12):
-    lane = Lane(SETTINGS, {"name": "prox_quant", **options}, 0)
+    lane = small_lane({"name": "prox_quant", **options})
     for step in range(steps):
-        lane.advance(*data(step), step / steps)
+        lane.advance(*small_batch(step), step / steps)
         yield step / steps, lane
 
 
@@ -80,7 +65,7 @@ def test_weights_are_real_then_quantized_for_good(levels):
             assert hard is None or torch.equal(q.values, hard)
             hard = q.values
         norm = lane.network.hidden1.norm.weight.detach().clone()
-    lane.advance(*data(50), 0.99)
+    lane.advance(*small_batch(50), 0.99)
     assert not torch.equal(lane.network.hidden1.norm.weight, norm)  # the rest goes on
 
 
@@ -110,17 +95,4 @@ def test_it_says_when_it_hardens_and_how_many_bits():
 
 
 def test_training_goes_on_from_a_checkpoint_bit_for_bit():
-    class Saved:
-        pass
-
-    scheme, saved = {"name": "prox_quant", "harden": 0.7}, Saved()
-    whole, resumed = Lane(SETTINGS, scheme, 0), Lane(SETTINGS, scheme, 0)
-    for step in range(8):
-        if step == 4:
-            saved.step, saved.tensors = step, {k: v.clone() for k, v in whole.state().items()}
-            resumed.load(saved)
-        whole.advance(*data(step), step / 8)
-        if step >= 4:
-            resumed.advance(*data(step), step / 8)
-    state = resumed.state()
-    assert all(torch.equal(value, state[key]) for key, value in whole.state().items())
+    assert_resumes(lambda: small_lane({"name": "prox_quant", "harden": 0.7}))

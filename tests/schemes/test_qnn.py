@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, BinarizedLinear
@@ -14,10 +15,6 @@ from bnnlab.schemes.qnn import quantize_gradient
 W = torch.tensor([0.8, -0.3, 0.05, -1.2, 0.6, 0.0, -0.0])
 BITS = [*(("linear", bits) for bits in range(1, 9)), *(("log", bits) for bits in range(1, 6))]
 values = st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=30)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def qnn(spacing, bits, **options):

@@ -2,14 +2,10 @@
 
 import pytest
 import torch
+from support import generator, small_batch, small_lane
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, Activation, LeNet
-from bnnlab.training.lane import Lane
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def module(channels=3, **options):
@@ -90,20 +86,10 @@ def test_a_negative_slope_counts_as_zero_so_that_it_never_falls():
 
 
 def test_its_parameters_are_trained_and_kept():
-    settings = {
-        "network": {"name": "mlp", "width": 8, "depth": 3},
-        "loss": "squared_hinge",
-        "optimizer": "adam",
-        "lr": 0.01,
-        "inputs": 5,
-        "shape": [5],
-        "classes": 3,
-    }
-    lane = Lane(settings, {"name": "react_net"}, 0)
+    lane = small_lane({"name": "react_net"}, depth=3)
     before = {k: v.clone() for k, v in lane.network.state_dict().items() if ".activation." in k}
     assert len(before) == 8  # of two activations: what feeds the real last layer is ReLU
-    x, y = torch.randn(20, 5, generator=generator()), torch.randint(3, (20,), generator=generator())
-    lane.advance(x, y)
+    lane.advance(*small_batch())
     after = lane.network.state_dict()
     assert all(not torch.equal(after[key], value) for key, value in before.items())
 

@@ -6,15 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import MLP, Activation
 
 X = torch.tensor([[-30.0, -2.0, -0.5, -0.0, 0.0, 0.7, 3.0, 30.0]])
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def unit(**options):

@@ -4,13 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import generator
 
 from bnnlab import schemes
 from bnnlab.nn import BinarizedLinear
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @settings(max_examples=60, deadline=None)

@@ -60,6 +60,16 @@ def test_an_address_opens_what_is_kept_with_its_settings(tmp_path):
         made._thread.shutdown(wait=True)
 
 
+def test_the_device_is_what_the_trainers_train_on(tmp_path):
+    made = Page(comparison=SMALL, library=tmp_path, device="cuda:99")
+    try:
+        until(made, lambda: "died" in made.bench.notice.get("text", ""))
+        assert "device is 'cuda:99'" in made.bench.notice["text"]
+    finally:
+        made.close()
+        made._thread.shutdown(wait=True)
+
+
 def test_trains_pauses_steps_and_goes_on(page):
     until(page, lambda: page.session.status().step > 3)
     page.handle({"do": "pause"})
