@@ -306,6 +306,7 @@ def digits(tmp_path_factory):
     return comparison.run(tmp_path_factory.mktemp("digits") / "all.bnnlab", progress=False)
 
 
+@pytest.mark.xdist_group("digits")  # or else they would be trained in every process
 @pytest.mark.parametrize("name", schemes.names())
 def test_learns_the_digits(digits, name):
     end = digits.run(name).end
