@@ -185,6 +185,7 @@ def sanitized(tmp_path_factory):
     return build(SOURCE, tmp_path_factory.mktemp("sanitized"), *options)
 
 
+@pytest.mark.xdist_group("fuzz")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_instruction_set_equals_the_scalar_one_under_sanitizers(
     sanitized, seed, record_property
