@@ -8,11 +8,12 @@ from pathlib import Path
 
 import panel as pn
 import param
-from bokeh.models import Column, UIElement
+from bokeh.models import Column, Plot, UIElement
 from panel.custom import JSComponent
 from panel.viewable import Child
 
 _ASSETS = Path(__file__).parent / "assets"
+_ROOMY = 210  # pixels that low figures are high where few are shown
 _PARTS = ("dom", "bar", "form", "lanes", "views", "library", "story", "help", "bench")
 
 
@@ -92,8 +93,16 @@ class Figures(pn.Column):
         Several comparisons stand beside each other, each under its name.
         """
         least = {1: 560, 2: 400, 3: 300}.get(columns, 232)
+        # Low ones that fill no more than a row may be larger.
+        models = [model for grid in grids for one in grid for model in one.references()]
+        drawn = [model for model in models if isinstance(model, Plot)]
+        roomy = all(len(grid) <= columns for grid in grids) and all(
+            (plot.height or 0) < _ROOMY for plot in drawn
+        )
+        for plot in drawn if roomy else ():
+            plot.height = _ROOMY
         # Few curves may be wide; of what comes in many, like images, one is no larger than another.
-        fill = "auto-fit" if columns < 4 else "auto-fill"
+        fill = "auto-fit" if columns < 4 or roomy else "auto-fill"
         several = len(grids) > 1
         self.css_classes = ["several"] if several else []
         self.objects = [

@@ -370,9 +370,10 @@ def _select(choices: Any, chosen: Any) -> dict[str, Any]:
 
 
 def _telling_layer(log: Log) -> str:
-    """The layer that most lanes binarize: the one to look at first."""
+    """The layer to look at first: of those that most lanes binarize, one that activations feed."""
     counts = {name: 0 for name in layer_names(log)}
     for run in log.runs:
         for layer in run.layers:
             counts[layer["name"]] += layer["binarized"]
-    return max(counts, key=lambda name: counts[name])
+    first = next(iter(counts))
+    return max(counts, key=lambda name: (counts[name], name != first))

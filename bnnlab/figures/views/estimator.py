@@ -20,7 +20,8 @@ class EstimatorView(LayerView):
     def panels(self, log):
         """Return a panel for each lane and layer that has such an estimator."""
         panels = [self.panel(log, run, layer["name"]) for run, layer in estimated(self, log)]
-        return panels or [nothing(f"no lane here estimates gradients of {self.of}")]
+        where = f" in {', '.join(self.layers)}" if self.layers else ""
+        return panels or [nothing(f"no lane here estimates gradients of {self.of}{where}")]
 
     def panel(self, log, run, name):
         """Return the panel of a layer."""
