@@ -13,6 +13,7 @@ from bnnlab.packed.kernels import (
     INT32,
     LANES,
     UINT32,
+    aligned,
     as_array,
     buffer,
     check,
@@ -136,7 +137,7 @@ def convolve(
         lib.bnnlab_places(*sizes)
         for sizes in zip((height, width), kernel, stride, padding, strict=True)
     ]
-    out = np.empty((samples, groups, *places, n), np.int32)
+    out = aligned((samples, groups, *places, n), np.int32)
     check(
         lib.bnnlab_convolve(
             number,

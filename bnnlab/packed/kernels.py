@@ -10,6 +10,7 @@ names ("scalar", "avx2", "avx512"; "avx512_carry", which counts bits in the way 
 "amx", which adds to that AMX for several rows; "neon" on Arm), or the one a call names.
 """
 
+import math
 import os
 from functools import cache
 from typing import Any
@@ -134,9 +135,9 @@ def check(status: int) -> None:
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An uninitialized array that begins at a cache line, which wide loads then never straddle."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     raw = np.empty(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
+    start = -raw.__array_interface__["data"][0] % 64
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
@@ -190,7 +191,7 @@ def xnor_matmul(a: Any, panels: Any, n: int, k: int, *, isa: str | None = None) 
     number = isa_number(isa)
     a = as_array("a", a, UINT32, None, words(k))
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = np.empty((len(a), n), np.int32)
+    out = aligned((len(a), n), np.int32)
     check(
         lib.bnnlab_xnor_matmul(
             number,
@@ -220,7 +221,7 @@ def planes_matmul(a: Any, panels: Any, ones: Any, k: int, *, isa: str | None = N
     ones = as_array("ones", ones, INT32, None)
     planes, m, n = len(a), a.shape[1], len(ones)
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = np.empty((m, n), np.int32)
+    out = aligned((m, n), np.int32)
     check(
         lib.bnnlab_planes_matmul(
             number,
@@ -243,7 +244,7 @@ def bytes_matmul(codes: Any, panels: Any, n: int, *, isa: str | None = None) -> 
     codes = as_array("codes", codes, UINT8, None, None)
     m, k = codes.shape
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = np.empty((m, n), np.int32)
+    out = aligned((m, n), np.int32)
     check(
         lib.bnnlab_bytes_matmul(
             number,
@@ -273,7 +274,7 @@ def sign_matmul(x: Any, panels: Any, n: int, *, isa: str | None = None) -> np.nd
     x = as_array("x", x, FLOAT32, None, None)
     m, k = x.shape
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = np.empty((m, n), np.float32)
+    out = aligned((m, n), np.float32)
     check(
         lib.bnnlab_sign_matmul(
             number,
@@ -397,7 +398,7 @@ def product_affine(
     n = len(scale)
     shift = as_array("shift", shift, FLOAT32, n)
     given, m = _product(a, panels, ones, n, k)
-    out = np.empty((m, n), np.float32)
+    out = aligned((m, n), np.float32)
     check(
         lib.bnnlab_product_affine(
             number,

@@ -21,7 +21,8 @@ size_t isa_count;
 size_t draw_size(size_t tiny, size_t large)
 {
     static const size_t edges[] = {0,  1,  2,  3,  7,  8,  9,   15,  16,  17,  31,  32,  33,
-                                   63, 64, 65, 95, 97, 127, 128, 129, 255, 256, 257, 511, 513};
+                                   63, 64, 65, 95, 97, 127, 128, 129, 255, 256, 257, 511, 513, 1024,
+                                   1025};
     const size_t most = large_case ? large : tiny;
     size_t count = 0;
     while (count < sizeof edges / sizeof *edges && edges[count] <= most)

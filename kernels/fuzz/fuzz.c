@@ -140,8 +140,10 @@ static int fuzz_panels(void)
 
 static int fuzz_xnor(void)
 {
-    const size_t m = draw_size(9, 40), n = draw_size(40, 300), k = draw_size(140, 2500);
-    const size_t words = BNNLAB_WORDS(k);
+    const int many = !large_case && below(16) == 0; /* as many as AMX begins with */
+    const size_t m = many ? 40 + below(120) : draw_size(9, 300);
+    const size_t n = many ? 180 + below(60) : draw_size(40, 300);
+    const size_t k = many ? below(800) : draw_size(140, 2500), words = BNNLAB_WORDS(k);
     size_t panels_length;
     const uint32_t *a = make_bits(m, k), *b = make_bits(n, k);
     const uint32_t *panels = make_panels(b, n, k, &panels_length);
@@ -164,7 +166,7 @@ static int fuzz_xnor(void)
 
 static int fuzz_planes(void)
 {
-    const size_t m = draw_size(9, 40), n = draw_size(40, 200), k = draw_size(140, 900);
+    const size_t m = draw_size(9, 200), n = draw_size(40, 200), k = draw_size(140, 900);
     const size_t planes = 1 + below(8), words = BNNLAB_WORDS(k);
     size_t panels_length;
     const uint32_t *a = make_bits(planes * m, k), *b = make_bits(n, k);
@@ -196,7 +198,7 @@ static int fuzz_planes(void)
 
 static int fuzz_bytes(void)
 {
-    const size_t m = draw_size(9, 40), n = draw_size(40, 200), k = draw_size(140, 1500);
+    const size_t m = draw_size(9, 200), n = draw_size(40, 200), k = draw_size(140, 1500);
     const size_t words = BNNLAB_WORDS(k);
     size_t panels_length;
     uint8_t *codes = make(m * k);
@@ -224,7 +226,7 @@ static int fuzz_bytes(void)
 
 static int fuzz_reals(void)
 {
-    const size_t m = draw_size(9, 40), n = draw_size(40, 200), k = draw_size(140, 1500);
+    const size_t m = draw_size(9, 80), n = draw_size(40, 200), k = draw_size(140, 1500);
     size_t panels_length;
     const float *x = make_floats(m * k, below(16) == 0);
     const uint32_t *panels = make_panels(make_bits(n, k), n, k, &panels_length);
@@ -314,8 +316,9 @@ static int fuzz_channels(void)
                  length * 4, v);
 }
 
-/* Tap by tap and channel by channel, from rows of weights. */
-static int32_t convolve_plainly(const uint32_t *image, size_t height, size_t width, size_t channels,
+/* Tap by tap and channel by channel, from rows of weights; codes of planes, or signs. */
+static int32_t convolve_plainly(const uint32_t *image, size_t planes, size_t plane, int signs,
+                                size_t height, size_t width, size_t channels,
                                 const struct bnnlab_window *window, const uint32_t *row, size_t y,
                                 size_t x)
 {
@@ -327,50 +330,75 @@ static int32_t convolve_plainly(const uint32_t *image, size_t height, size_t wid
             const size_t at_x = x * window->stride_across + u - window->padding_across;
             if (at_y >= height || at_x >= width) /* above and to the left they have wrapped */
                 continue;
-            for (size_t c = 0; c < channels; c++)
-                sum += sign_of(image + (at_y * width + at_x) * words, c) *
-                       sign_of(row + (v * window->width + u) * words, c);
+            const uint32_t *at = image + (at_y * width + at_x) * words;
+            for (size_t c = 0; c < channels; c++) {
+                const int sign = sign_of(row + (v * window->width + u) * words, c);
+                if (signs)
+                    sum += sign_of(at, c) * sign;
+                for (size_t p = 0; !signs && p < planes; p++)
+                    sum += (bit(at + p * plane, c) << p) * sign;
+            }
         }
     return sum;
 }
 
 static int fuzz_convolve(void)
 {
-    const size_t most = large_case ? 16 : 6;
-    const size_t samples = below(3), height = below(most), width = below(most);
-    const size_t channels = draw_size(40, 200), n = draw_size(20, 70);
-    const struct bnnlab_window window = {1 + below(4), 1 + below(4), 1 + below(3),
-                                         1 + below(3), below(5),     below(5)};
-    const size_t words = BNNLAB_WORDS(channels), row = window.height * window.width * words;
+    const int many = !large_case && below(12) == 0; /* as many as AMX begins with */
+    const size_t most = large_case ? 30 : 6;
+    const int signs = below(3) != 0;
+    const size_t planes = signs ? 1 : 1 + below(8), groups = 1 + (below(8) == 0);
+    const size_t samples = many ? 1 : below(3);
+    const size_t height = many ? 5 + below(12) : below(most), width = many ? 5 + below(30) : below(most);
+    const size_t channels = many ? 30 + below(300) : draw_size(40, 600);
+    const size_t n = many ? 16 + below(60) : draw_size(40, 90), steps = many ? 1 + below(2) : 3;
+    const struct bnnlab_window window = {1 + below(4), 1 + below(4), 1 + below(steps), 1 + below(steps),
+                                         signs ? below(5) : 0, signs ? below(5) : 0};
+    const size_t words = BNNLAB_WORDS(channels), taps = window.height * window.width;
+    const size_t row = taps * words, images = samples * groups;
     const size_t down = bnnlab_places(height, window.height, window.stride_down,
                                       window.padding_down);
     const size_t across = bnnlab_places(width, window.width, window.stride_across,
                                         window.padding_across);
-    const size_t pixels = samples * height * width, length = samples * down * across * n;
-    size_t panels_length;
-    const uint32_t *image = make_bits(pixels, channels);
-    const uint32_t *weights = make_bits(n * window.height * window.width, channels);
-    const uint32_t *panels = make_panels(weights, n, row * 32, &panels_length);
+    const size_t pixels = images * height * width, plane = pixels * words;
+    const size_t length = images * down * across * n;
+    size_t each = 0;
+    const uint32_t *image = make_bits(planes * pixels, channels);
+    const uint32_t *weights = make_bits(groups * n * taps, channels);
+    const size_t panels_length =
+        groups * ((n + BNNLAB_LANES - 1) / BNNLAB_LANES) * row * BNNLAB_LANES;
+    uint32_t *panels = make(panels_length * 4);
+    int32_t *ones = make(groups * n * 4);
+    for (size_t g = 0; g < groups; g++) {
+        const uint32_t *made = make_panels(weights + g * n * row, n, row * 32, &each);
+        memcpy(panels + g * each, made, each * 4);
+    }
+    for (size_t j = 0; j < groups * n; j++) {
+        ones[j] = 0;
+        for (size_t w = 0; w < row; w++)
+            ones[j] += __builtin_popcount(weights[j * row + w]);
+    }
     size_t v[] = {samples, height, width, channels, n, window.height, window.width, window.stride_down,
-                  window.stride_across, window.padding_down, window.padding_across, pixels * words,
-                  panels_length, length};
-    const enum spoilt spoilt = spoil(v, 11, 3);
+                  window.stride_across, window.padding_down, window.padding_across, planes, groups,
+                  planes * plane, panels_length, signs ? 0 : groups * n, length};
+    const enum spoilt spoilt = spoil(v, 13, 4);
     const struct bnnlab_window given = {v[5], v[6], v[7], v[8], v[9], v[10]};
     EVERY(r, length * 4)
-        r->status = bnnlab_xnor_convolve(r->isa, image, v[11], v[0], v[1], v[2], v[3], &given, panels,
-                                         v[12], v[4], r->out, v[13]);
+        r->status = bnnlab_convolve(r->isa, image, v[13], v[11], v[0], v[12], v[1], v[2], v[3], &given,
+                                    panels, v[14], signs ? NULL : ones, v[15], v[4], r->out, v[16]);
     const int32_t *out = results->out;
     int bad = 0;
     if (!spoilt && results->status == BNNLAB_OK) {
         SOME_PLACES(e, length) {
             const size_t j = e % n, x = e / n % across, y = e / n / across % down;
-            const uint32_t *at = image + e / n / across / down * height * width * words;
-            bad |= out[e] != convolve_plainly(at, height, width, channels, &window, weights + j * row,
-                                              y, x);
+            const size_t i = e / n / across / down;
+            bad |= out[e] != convolve_plainly(image + i * height * width * words, planes, plane, signs,
+                                              height, width, channels, &window,
+                                              weights + (i % groups * n + j) * row, y, x);
         }
     }
-    return differs("xnor_convolve", bad) |
-           judge("xnor_convolve", spoilt, down && across ? BNNLAB_OK : BNNLAB_BAD_WINDOW, length * 4, v);
+    return differs("convolve", bad) |
+           judge("convolve", spoilt, down && across ? BNNLAB_OK : BNNLAB_BAD_WINDOW, length * 4, v);
 }
 
 static int fuzz_pool(void)

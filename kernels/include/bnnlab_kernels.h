@@ -36,7 +36,7 @@ enum bnnlab_isa {
     BNNLAB_AVX2 = 2,            /* AVX2 + FMA */
     BNNLAB_AVX512 = 3,          /* AVX-512 F, BW, DQ, VL, VBMI, VNNI and VPOPCNTDQ */
     BNNLAB_AVX512_CARRY = 4,    /* the same, adding bits carry-save before it counts them */
-    BNNLAB_AMX = 5,             /* that, and AMX-INT8 for products of several rows */
+    BNNLAB_AMX = 5,             /* that, GFNI, and AMX-INT8 for products of several rows and images */
     BNNLAB_NEON = 6,            /* of 64-bit Arm */
 };
 

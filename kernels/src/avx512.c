@@ -84,35 +84,74 @@ static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
     return nan != 0;
 }
 
+/* Up to 64 channels of up to 64 pixels as one or two words, bits [pixels, each]. Returns whether a NaN
+ * was met. */
+ALWAYS_INLINE int pack_pixels(const int whole, const size_t each, const float *x, size_t channels, size_t pixels,
+                              size_t count, uint32_t *bits)
+{
+    const __m512 zero = _mm512_setzero_ps();
+    const __m512i even = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(8));
+    __m512i word[2][4];
+    __mmask16 there[4], nan = 0;
+    for (size_t q = 0; q < 4; q++) {
+        const size_t left = count - smaller(count, q * 16);
+        there[q] = (__mmask16)tail_mask(smaller(left, 16));
+    }
+    UNROLL for (size_t w = 0; w < each; w++) {
+        __m512i bit = _mm512_set1_epi32(1);
+        UNROLL for (size_t q = 0; q < 4; q++)
+            word[w][q] = _mm512_setzero_si512();
+        for (size_t c = w * 32; c < smaller(channels, w * 32 + 32); c++) {
+            const float *from = x + c * pixels;
+            __m512 v[4];
+            UNROLL for (size_t q = 0; q < 4; q++)
+                v[q] = whole ? _mm512_loadu_ps(from + q * 16)
+                             : _mm512_maskz_loadu_ps(there[q], from + (there[q] ? q * 16 : 0));
+            UNROLL for (size_t q = 0; q < 4; q++)
+                word[w][q] = _mm512_mask_or_epi32(
+                    word[w][q], _mm512_cmp_ps_mask(v[q], zero, _CMP_GE_OQ), word[w][q], bit);
+            nan |= _mm512_cmp_ps_mask(v[0], v[1], _CMP_UNORD_Q);
+            nan |= _mm512_cmp_ps_mask(v[2], v[3], _CMP_UNORD_Q);
+            bit = _mm512_add_epi32(bit, bit);
+        }
+    }
+    UNROLL for (size_t q = 0; q < 4; q++, bits += each * 16) {
+        if (each == 1) {
+            _mm512_storeu_si512(bits, word[0][q]);
+            continue;
+        }
+        _mm512_storeu_si512(bits, _mm512_permutex2var_epi32(word[0][q], even, word[1][q]));
+        _mm512_storeu_si512(bits + 16, _mm512_permutex2var_epi32(word[0][q], odd, word[1][q]));
+    }
+    return nan != 0;
+}
+
 static int pack_channels(const float *x, size_t channels, size_t pixels, uint32_t *bits)
 {
     const size_t words = BNNLAB_WORDS(channels);
-    const __m512 zero = _mm512_setzero_ps();
-    __mmask16 nan = 0;
+    int nan = 0;
     /* 64 pixels at a time: channels may lie a power of two apart, where single lines would miss. */
     for (size_t i = 0; i < pixels; i += 64) {
-        const size_t count = smaller(pixels - i, 64), parts = (count + 15) / 16;
-        for (size_t w = 0; w < words; w++) {
-            const size_t last = smaller(channels, w * 32 + 32);
-            uint32_t word[64] = {0};
-            for (size_t c = w * 32; c < last; c++) {
-                const __m512i bit = _mm512_set1_epi32((int)((uint32_t)1 << (c % 32)));
-                for (size_t q = 0; q < parts; q++) {
-                    const __mmask16 there = (__mmask16)tail_mask(smaller(count - q * 16, 16));
-                    const __m512 v = _mm512_maskz_loadu_ps(there, x + c * pixels + i + q * 16);
-                    const __m512i before = _mm512_loadu_si512(word + q * 16);
-                    nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-                    _mm512_storeu_si512(
-                        word + q * 16,
-                        _mm512_mask_or_epi32(before, _mm512_cmp_ps_mask(v, zero, _CMP_GE_OQ),
-                                             before, bit));
-                }
+        const size_t count = smaller(pixels - i, 64);
+        for (size_t w = 0; w < words; w += 2) {
+            const float *from = x + w * 32 * pixels + i;
+            const size_t some = channels - w * 32;
+            uint32_t made[128], *to = bits + i * words + w;
+            if (w + 1 == words) {
+                nan |= count == 64 ? pack_pixels(1, 1, from, some, pixels, count, made)
+                                   : pack_pixels(0, 1, from, some, pixels, count, made);
+                for (size_t pixel = 0; pixel < count; pixel++)
+                    to[pixel * words] = made[pixel];
+            } else {
+                nan |= count == 64 ? pack_pixels(1, 2, from, some, pixels, count, made)
+                                   : pack_pixels(0, 2, from, some, pixels, count, made);
+                for (size_t pixel = 0; pixel < count; pixel++)
+                    memcpy(to + pixel * words, made + 2 * pixel, 8);
             }
-            for (size_t lane = 0; lane < count; lane++)
-                bits[(i + lane) * words + w] = word[lane];
         }
     }
-    return nan != 0;
+    return nan;
 }
 
 static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t planes, uint32_t *bits)
@@ -591,17 +630,17 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 
 const struct bnnlab_family bnnlab_avx512 = {
     pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, real_product,
-    threshold,
+    threshold, NULL,
 };
 
 const struct bnnlab_family bnnlab_avx512_carry = {
     pack_signs, pack_channels, pack_codes, product_carry, bytes_product, sign_product, real_product,
-    threshold,
+    threshold, NULL,
 };
 
 #ifdef BNNLAB_AMX_BUILT
 const struct bnnlab_family bnnlab_amx = {
     pack_signs, pack_channels, pack_codes, bnnlab_amx_product, bnnlab_amx_bytes_product,
-    bnnlab_amx_sign_product, real_product, threshold,
+    bnnlab_amx_sign_product, real_product, threshold, bnnlab_amx_convolve,
 };
 #endif

@@ -103,13 +103,17 @@ int bnnlab_convolve(int isa, const uint32_t *image, size_t image_length, size_t 
     }
     const struct convolution of = {family, window, height, width, channels, planes, plane, n, across};
     for (size_t i = 0; i < images; i++) {
-        const size_t group = i % groups;
+        const uint32_t *at = image + i * pixels * words, *b = panels + i % groups * group_panels;
+        const int32_t *counts = ones ? ones + i % groups * n : NULL;
+        int32_t *to = out + i * down * across * n;
+        const struct bnnlab_field field = {at, planes, plane, height, width, channels, window,
+                                           0, down, across};
+        if (family->convolve && family->convolve(&field, b, counts, n, to))
+            continue;
         for (size_t y = 0; y < down; y++)
-            convolve_row(&of, image + i * pixels * words,
-                         taps_at(y, height, window->height, window->stride_down,
-                                 window->padding_down),
-                         panels + group * group_panels, ones ? ones + group * n : NULL,
-                         out + (i * down + y) * across * n);
+            convolve_row(&of, at, taps_at(y, height, window->height, window->stride_down,
+                                          window->padding_down),
+                         b, counts, to + y * across * n);
     }
     return BNNLAB_OK;
 }

@@ -49,7 +49,7 @@ int bnnlab_resolve_isa(int isa)
     const int avx2 = 0, avx512 = 0, carry = 0;
 #endif
 #ifdef BNNLAB_AMX_BUILT
-    const int amx = avx512 && bnnlab_amx_allowed();
+    const int amx = avx512 && __builtin_cpu_supports("gfni") && bnnlab_amx_allowed();
 #else
     const int amx = 0;
 #endif

@@ -17,6 +17,15 @@ struct bnnlab_walk {
     size_t b_step, panel_words;
 };
 
+/* Rows of places of a convolution of one image, `down` from the row `first` on, each of `across`. Words
+ * from one plane to the next. */
+struct bnnlab_field {
+    const uint32_t *image;
+    size_t planes, plane_step, height, width, channels;
+    const struct bnnlab_window *window;
+    size_t first, down, across;
+};
+
 struct bnnlab_family {
     /* Returns whether a NaN was met. */
     int (*pack_signs)(const float *x, size_t rows, size_t k, uint32_t *bits);
@@ -48,6 +57,12 @@ struct bnnlab_family {
     /* Returns whether a NaN was met; never when `real` is 0. */
     int (*threshold)(const int32_t *values, int real, size_t m, size_t n, const int32_t *thresholds,
                      size_t levels, size_t planes, const uint32_t *flip, uint32_t *bits);
+
+    /* The sums of `product` of all windows of the field -> out [down, across, n], where doing so at
+     * once is faster than a product for every row of windows; returns whether it is. With `ones` all
+     * windows must lie on the image. NULL where it never is. */
+    int (*convolve)(const struct bnnlab_field *field, const uint32_t *panels, const int32_t *ones,
+                    size_t n, int32_t *out);
 };
 
 /* The kernels a call with `isa` uses; NULL when there are none such. */
@@ -73,6 +88,8 @@ void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size
                               size_t k, int32_t *out);
 int bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                             float *out);
+int bnnlab_amx_convolve(const struct bnnlab_field *field, const uint32_t *panels, const int32_t *ones,
+                        size_t n, int32_t *out);
 
 /* For limits.c: four products of tiles in registers, `steps` times; the multiply-adds of a step. */
 #define BNNLAB_AMX_WORK (4 * 16 * 16 * 64)

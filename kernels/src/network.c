@@ -358,6 +358,8 @@ static void integer_tile(const struct run *run, const struct bnnlab_layer *layer
     const size_t image_words = (image->high + 2 * image->pad_down) * wide * words;
     const size_t panel = is->row_words * BNNLAB_LANES;
     const int32_t base = (int32_t)is->inputs;
+    const struct bnnlab_window bordered = {window->height, window->width, window->stride_down,
+                                           window->stride_across, 0, 0}; /* the image has its border */
     struct bnnlab_walk walk = {is->row_words, count * is->row_words, 1, is->row_words, 0, 0, is->row_words};
     size_t calls = 1, m = count;
     const uint32_t *a = laid, *from = laid;
@@ -387,7 +389,13 @@ static void integer_tile(const struct run *run, const struct bnnlab_layer *layer
                                 (j * panels_of(layer->outputs) + output / BNNLAB_LANES) * panel;
             const int32_t *ones = is->signs ? NULL : layer->ones.at + j * layer->outputs + output;
             a = from + p * walk.plane_step;
-            for (size_t c = 0; c < calls; c++)
+            const struct bnnlab_field field = {
+                image->bits + sample * image_words + p * image->plane, some, image->plane,
+                image->high + 2 * image->pad_down, wide, image->channels, &bordered,
+                first / is->across, calls, m};
+            const int convolved = !laid && !is->dense && run->family->convolve &&
+                                  run->family->convolve(&field, b, ones, n, tile);
+            for (size_t c = 0; !convolved && c < calls; c++)
                 run->family->product(a + c * call_step, &walk, some, b, ones, base, m, n,
                                      tile + c * m * n);
             if (!alone)

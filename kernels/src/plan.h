@@ -7,10 +7,11 @@
 #define MOST_ROWS 128           /* samples (or symbols of texts) that go through a layer together */
 #define LEAST_ROWS 8
 #define IMAGE_BYTES 1048576     /* what an image of so many samples should take */
-#define TILE 8192               /* sums of a tile of integers */
+#define TILE 65536              /* sums of a tile of integers */
 #define DENSE_TILE 131072       /* where the rows of a layer are laid out before, which serves all outputs */
 #define REAL_TILE 65536         /* of real ones, whose products begin with tables that serve all outputs */
 #define WINDOWS 64              /* windows of an image whose sums are made together */
+#define BIT_WINDOWS 512         /* of bits, which weights are laid out for once */
 #define ALIGNED 64
 
 /* Sizes saturate: what overflows is SIZE_MAX, which no array has. */
@@ -164,22 +165,28 @@ static size_t pixel_at(const struct image *image, size_t sample, size_t y, size_
            x + image->pad_across;
 }
 
+static int integers(const struct bnnlab_layer *layer)
+{
+    return layer->operands == BNNLAB_BITS_BY_SIGNS || layer->operands == BNNLAB_SCALED_SIGNS;
+}
+
 /* How many windows are multiplied together, by how many outputs. */
 struct group {
     size_t windows, rows, outputs;  /* rows: of windows, where the image has more than one place */
 };
 
 static struct group group_of(const struct bnnlab_layer *layer, const struct sizes *is, size_t samples,
-                             int integers)
+                             int whole)
 {
     struct group group = {samples, 1, layer->outputs};
     if (!is->dense) {
         const size_t together = layer->pool_last ? 1 : layer->pool_down;
         const size_t least = times(together, is->across), pooled = is->down / together;
-        group.rows = times(together, smaller(pooled, larger(1, WINDOWS / larger(1, least))));
+        const size_t windows = integers(layer) && !laid_out(is) ? BIT_WINDOWS : WINDOWS;
+        group.rows = times(together, smaller(pooled, larger(1, windows / larger(1, least))));
         group.windows = times(group.rows, is->across);
     }
-    if (integers) {
+    if (whole) {
         const size_t tile = is->dense ? DENSE_TILE : TILE;
         size_t most = tile / larger(1, group.windows) / BNNLAB_BLOCK * BNNLAB_BLOCK;
         if (most < BNNLAB_BLOCK || layer->levels > 1)
@@ -189,11 +196,6 @@ static struct group group_of(const struct bnnlab_layer *layer, const struct size
         group.windows = smaller(samples, larger(LEAST_ROWS, REAL_TILE / larger(1, layer->outputs)));
     }
     return group;
-}
-
-static int integers(const struct bnnlab_layer *layer)
-{
-    return layer->operands == BNNLAB_BITS_BY_SIGNS || layer->operands == BNNLAB_SCALED_SIGNS;
 }
 
 /* The workspace, in bytes. Each part is rounded to whole cache lines. */

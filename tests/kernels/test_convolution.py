@@ -38,6 +38,41 @@ def test_convolution_is_exactly_conv2d_with_zeros_around(isa):
         assert np.array_equal(got, expected.numpy().astype(np.int32)), (size, kernel, stride)
 
 
+# Samples, channels, height, width, outputs; window, stride, padding. Where AMX begins, and how it
+# lays out images: whole tiles across, or not; tap by tap, or window by window; in several parts.
+LAYOUTS = [
+    ((1, 64, 12, 4, 192), (3, 3), (1, 1), (1, 1)),
+    ((1, 64, 12, 4, 151), (3, 3), (1, 1), (1, 1)),
+    ((2, 64, 14, 14, 48), (3, 3), (1, 1), (1, 1)),
+    ((1, 128, 15, 16, 33), (3, 3), (1, 1), (1, 1)),
+    ((1, 96, 9, 32, 17), (3, 3), (1, 1), (1, 1)),
+    ((1, 65, 8, 8, 128), (3, 3), (1, 1), (1, 1)),
+    ((1, 320, 7, 7, 40), (3, 3), (1, 1), (1, 1)),
+    ((1, 64, 37, 43, 32), (5, 2), (2, 3), (4, 1)),
+    ((1, 160, 40, 41, 31), (2, 3), (3, 2), (0, 2)),
+    ((1, 2048, 15, 16, 20), (1, 1), (1, 1), (0, 0)),
+    ((1, 31, 90, 94, 17), (4, 4), (4, 4), (3, 3)),
+    ((1, 31, 90, 94, 16), (2, 2), (3, 3), (0, 1)),
+    ((1, 256, 50, 52, 33), (3, 3), (1, 1), (1, 1)),
+    ((1, 192, 64, 48, 16), (3, 3), (2, 1), (1, 1)),
+    ((1, 100, 3, 700, 20), (1, 5), (1, 1), (0, 9)),
+    ((1, 20, 700, 3, 20), (300, 1), (1, 1), (299, 0)),
+]
+
+
+@pytest.mark.parametrize(("sizes", "kernel", "stride", "padding"), LAYOUTS)
+def test_images_in_all_ways_to_lay_them_out(sizes, kernel, stride, padding, isa):
+    samples, channels, height, width, n = sizes
+    generator = torch.Generator().manual_seed(5)
+    x = signs(generator, samples, channels, height, width)
+    w = signs(generator, n, channels, *kernel)
+    image = images.pack_channels(x, isa=isa)
+    panels = packed_weights(w)
+    got = images.xnor_convolve(image, panels, n, channels, kernel, stride, padding, isa=isa)
+    expected = F.conv2d(x, w, None, stride, padding).permute(0, 2, 3, 1).numpy()
+    assert np.array_equal(got, expected.astype(np.int32))
+
+
 def test_codes_and_groups_are_exactly_conv2d(isa):
     """Codes of several planes, channels in groups, any code around the image."""
     generator, rng = torch.Generator().manual_seed(3), np.random.default_rng(3)

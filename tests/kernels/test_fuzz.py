@@ -71,8 +71,20 @@ MUTANTS = {
     "a plane of another weight": Mutant(
         "avx512.c", "_mm256_set1_epi8((char)(1 << @))", "p", "(p & 3)"
     ),
-    "a tap beyond the border": Mutant(
-        "convolve.c", "left = at < size + padding ? @ : 0;", "size + padding - at", "size + padding"
+    "other taps at the border": Mutant(
+        "convolve.c", "panels + (rows.first * tap_row + @) * BNNLAB_LANES", "columns.first * words",
+        "0 * words",
+    ),
+    "a sum beyond the border": Mutant(
+        "amx_multiply.c", "if (@) {\n            for (size_t p = 0; p < 2", "x < kept",
+        "x <= kept",
+    ),
+    "rows of a window from elsewhere": Mutant(
+        "amx_convolve.c", "layout->quota + @) * layout->row +", "v / window->stride_down", "v"
+    ),
+    "a panel of others' weights": Mutant(
+        "amx_multiply.c", "maker->panel += @ * BNNLAB_LANES;", "2 * maker->walk->panel_words",
+        "maker->walk->panel_words",
     ),
     "a workspace too small": network(
         "plus(plan.rows, @)", "plan.bits", "(size_t)0", "plan.h"
@@ -223,6 +235,8 @@ def test_a_planted_error_is_found(name, planted):
     mutant, number = MUTANTS[name], [*MUTANTS].index(name) + 1
     if "avx512" not in kernels.isas() and mutant.file in ("vector.h", "avx2.c", "avx512.c"):
         pytest.skip("this processor has no vector kernels to plant it in")
+    if mutant.file.startswith("amx") and "amx" not in kernels.isas():
+        pytest.skip("this processor has no AMX to plant it in")
     which = ["networks"] if mutant.networks else []
     done = run(planted, FOUND_WITHIN[mutant.networks], 1, *which, BNNLAB_PLANTED=str(number))
     killed = done.returncode in KILLED
