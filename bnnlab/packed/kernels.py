@@ -141,6 +141,11 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
+def _rows(m: int, n: int, dtype: Any) -> np.ndarray:
+    """What a product gives. A single row is written faster than a cache line is found for it."""
+    return aligned((m, n), dtype) if m > 1 else np.empty((m, n), dtype)
+
+
 def pack_signs(x: Any, *, isa: str | None = None) -> np.ndarray:
     """Signs of float32 (rows, k) as bits, uint32 (rows, words); sign(-0.0) is +1.
 
@@ -191,7 +196,7 @@ def xnor_matmul(a: Any, panels: Any, n: int, k: int, *, isa: str | None = None) 
     number = isa_number(isa)
     a = as_array("a", a, UINT32, None, words(k))
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = aligned((len(a), n), np.int32)
+    out = _rows(len(a), n, np.int32)
     check(
         lib.bnnlab_xnor_matmul(
             number,
@@ -221,7 +226,7 @@ def planes_matmul(a: Any, panels: Any, ones: Any, k: int, *, isa: str | None = N
     ones = as_array("ones", ones, INT32, None)
     planes, m, n = len(a), a.shape[1], len(ones)
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = aligned((m, n), np.int32)
+    out = _rows(m, n, np.int32)
     check(
         lib.bnnlab_planes_matmul(
             number,
@@ -244,7 +249,7 @@ def bytes_matmul(codes: Any, panels: Any, n: int, *, isa: str | None = None) -> 
     codes = as_array("codes", codes, UINT8, None, None)
     m, k = codes.shape
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = aligned((m, n), np.int32)
+    out = _rows(m, n, np.int32)
     check(
         lib.bnnlab_bytes_matmul(
             number,
@@ -274,7 +279,7 @@ def sign_matmul(x: Any, panels: Any, n: int, *, isa: str | None = None) -> np.nd
     x = as_array("x", x, FLOAT32, None, None)
     m, k = x.shape
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = aligned((m, n), np.float32)
+    out = _rows(m, n, np.float32)
     check(
         lib.bnnlab_sign_matmul(
             number,
@@ -398,7 +403,7 @@ def product_affine(
     n = len(scale)
     shift = as_array("shift", shift, FLOAT32, n)
     given, m = _product(a, panels, ones, n, k)
-    out = aligned((m, n), np.float32)
+    out = _rows(m, n, np.float32)
     check(
         lib.bnnlab_product_affine(
             number,
