@@ -9,7 +9,7 @@
 #include "amx.h"
 
 #define MOST_PLANES 7       /* a byte holds -127 .. 127 */
-#define LEAST_PLACES 48     /* which the weights' bytes must be worth */
+#define LEAST_PLACES 64     /* which the weights' bytes must be worth */
 #define LEAST_WORK 4194304  /* multiply-adds: with fewer, what comes before them takes longer */
 
 /* How an image is laid out, as entries of one pixel or of a window's row of them. */

@@ -41,8 +41,8 @@ def test_convolution_is_exactly_conv2d_with_zeros_around(isa):
 # Samples, channels, height, width, outputs; window, stride, padding. Where AMX begins, and how it
 # lays out images: whole tiles across, or not; tap by tap, or window by window; in several parts.
 LAYOUTS = [
-    ((1, 64, 12, 4, 192), (3, 3), (1, 1), (1, 1)),
-    ((1, 64, 12, 4, 151), (3, 3), (1, 1), (1, 1)),
+    ((1, 64, 16, 4, 192), (3, 3), (1, 1), (1, 1)),
+    ((1, 64, 21, 3, 192), (3, 3), (1, 1), (1, 1)),
     ((2, 64, 14, 14, 48), (3, 3), (1, 1), (1, 1)),
     ((1, 128, 15, 16, 33), (3, 3), (1, 1), (1, 1)),
     ((1, 96, 9, 32, 17), (3, 3), (1, 1), (1, 1)),
