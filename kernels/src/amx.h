@@ -77,8 +77,8 @@ struct bnnlab_finish {
  * share, so that the first cache should keep them. */
 enum bnnlab_kind { BNNLAB_BYTES, BNNLAB_CODES, BNNLAB_IMAGE };
 
-/* The sums of m rows, as they leave, with the signs of n outputs -> out [rows kept, n]. Where a run of the weights' words ends within a step, the bytes that they meet
- * do not matter; those that meet tail bits do. */
+/* The sums of m rows, as they leave, with the signs of n outputs -> out [rows kept, n]. Where a run of
+ * the weights' words ends within a step, the rows' bytes must be 0 for the rest of it. */
 void bnnlab_amx_multiply(const struct bnnlab_rows *rows, enum bnnlab_kind kind,
                          const struct bnnlab_walk *walk, const uint32_t *panels,
                          const struct bnnlab_finish *finish, size_t m, size_t n, void *out);

@@ -86,8 +86,8 @@ static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
 
 /* Up to 64 channels of up to 64 pixels as one or two words, bits [pixels, each]. Returns whether a NaN
  * was met. */
-ALWAYS_INLINE int pack_pixels(const int whole, const size_t each, const float *x, size_t channels, size_t pixels,
-                              size_t count, uint32_t *bits)
+ALWAYS_INLINE int pack_pixels(const int whole, const size_t each, const float *x, size_t channels,
+                              size_t pixels, size_t count, uint32_t *bits)
 {
     const __m512 zero = _mm512_setzero_ps();
     const __m512i even = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
