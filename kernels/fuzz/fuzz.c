@@ -140,7 +140,7 @@ static int fuzz_panels(void)
 
 static int fuzz_xnor(void)
 {
-    const int many = !large_case && below(16) == 0; /* as many as AMX begins with */
+    const int many = !large_case && below(64) == 0; /* as many as AMX begins with */
     const size_t m = many ? 40 + below(120) : draw_size(9, 300);
     const size_t n = many ? 180 + below(60) : draw_size(40, 300);
     const size_t k = many ? below(800) : draw_size(140, 2500), words = BNNLAB_WORDS(k);
@@ -344,7 +344,7 @@ static int32_t convolve_plainly(const uint32_t *image, size_t planes, size_t pla
 
 static int fuzz_convolve(void)
 {
-    const int many = !large_case && below(12) == 0; /* as many as AMX begins with */
+    const int many = !large_case && below(48) == 0; /* as many as AMX begins with */
     const size_t most = large_case ? 30 : 6;
     const int signs = below(3) != 0;
     const size_t planes = signs ? 1 : 1 + below(8), groups = 1 + (below(8) == 0);
