@@ -11,7 +11,7 @@ def generator(seed=0):
 
 
 def differences(function, w, step=1e-6):
-    """The gradient of a function of a matrix, by central differences."""
+    """The gradient of a function of a tensor, by central differences."""
     numeric = torch.zeros_like(w)
     for place in range(w.numel()):
         e = torch.zeros_like(w)

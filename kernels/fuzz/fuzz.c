@@ -383,9 +383,14 @@ static int fuzz_convolve(void)
                   planes * plane, panels_length, signs ? 0 : groups * n, length};
     const enum spoilt spoilt = spoil(v, 13, 4);
     const struct bnnlab_window given = {v[5], v[6], v[7], v[8], v[9], v[10]};
+    /* Of signs without groups there is a shorter call. */
+    const int shorter = signs && v[11] == 1 && v[12] == 1 && v[15] == 0;
     EVERY(r, length * 4)
-        r->status = bnnlab_convolve(r->isa, image, v[13], v[11], v[0], v[12], v[1], v[2], v[3], &given,
-                                    panels, v[14], signs ? NULL : ones, v[15], v[4], r->out, v[16]);
+        r->status =
+            shorter ? bnnlab_xnor_convolve(r->isa, image, v[13], v[0], v[1], v[2], v[3], &given, panels,
+                                           v[14], v[4], r->out, v[16])
+                    : bnnlab_convolve(r->isa, image, v[13], v[11], v[0], v[12], v[1], v[2], v[3], &given,
+                                      panels, v[14], signs ? NULL : ones, v[15], v[4], r->out, v[16]);
     const int32_t *out = results->out;
     int bad = 0;
     if (!spoilt && results->status == BNNLAB_OK) {

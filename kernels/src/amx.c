@@ -12,7 +12,6 @@
 #define LEAST_SIGN_ROWS 48  /* and outputs, which one layout of these rows must be worth */
 #define LEAST_SIGN_OUTPUTS 192
 #define FEW_SIGN_ROWS 8     /* beyond whole tiles: counting bits is faster than one more tile */
-#define MOST_PLANES 7       /* a byte holds -127 .. 127 */
 #define APART(steps) (((steps) + 1) * TILE_BYTES) /* of tiles, for their lines to spread in caches */
 #define MOST_TOGETHER 8     /* tiles; more only make sums wait where others are */
 #define MOST_UNITS (MOST_TOGETHER * TILE_ROWS / 4)

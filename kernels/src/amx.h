@@ -23,6 +23,7 @@
 #define ROW_BYTES 524288    /* laid out together, at most */
 #define MOST_STEPS 512
 #define MOST_TILES 512
+#define MOST_PLANES 7       /* of codes: a byte holds -127 .. 127 */
 
 static size_t steps_of(size_t k)
 {

@@ -8,7 +8,6 @@
  */
 #include "amx.h"
 
-#define MOST_PLANES 7       /* a byte holds -127 .. 127 */
 #define LEAST_PLACES 64     /* which the weights' bytes must be worth */
 #define LEAST_WORK 4194304  /* multiply-adds: with fewer, what comes before them takes longer */
 

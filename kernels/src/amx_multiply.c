@@ -1,7 +1,6 @@
 /* Multiplying rows that are laid out as tiles, as amx.h says. */
 #include "amx.h"
 
-#define SUMS (TILE_ROWS * BNNLAB_LANES)
 #define BLOCK 18        /* steps of weights, at most, that are in the first cache together; */
 #define SMALL_BLOCK 12  /* and with waiting sums, where there are several blocks */
 #define GROUP 8         /* tiles at most whose sums wait there for the next block */

@@ -1,8 +1,8 @@
 """The fuzz program under AddressSanitizer and UBSan, errors planted for it to find, and concurrent
 callers under ThreadSanitizer.
 
-Continuous integration takes ten million cases, by the program itself that takes a few minutes
-(kernels/fuzz/fuzz.c says what a case is):
+Continuous integration takes ten million cases (kernels/fuzz/fuzz.c says what a case is). As many at
+once, in a few minutes:
 
     cmake -S kernels -B build/fuzz -DBNNLAB_SANITIZE=ON
     cmake --build build/fuzz
