@@ -34,7 +34,8 @@ class Status(NamedTuple):
     """Where a comparison is.
 
     Attributes:
-        state: "playing", "paused", "finished", "stopped" or "crashed".
+        state: "playing", "pausing" (steps already allowed are still made), "paused", "finished",
+            "stopped" or "crashed".
         step: the step that every lane still going has reached.
         steps: the step at which the comparison ends.
         why: what a crashed trainer said last.
@@ -196,17 +197,17 @@ class Conductor:
             self._let_on()
 
     def pause(self) -> None:
-        """Stop after the step in progress."""
+        """Stop where the trainers have been let go, a drawing interval away at most.
+
+        Every lane then stands at the same step.
+        """
         with self._guard:
             self._playing = False
-            self._ticket = 0
-            for process in self._processes:
-                process.tell(do="pause")
 
     def step(self, count: int = 1) -> None:
-        """Make `count` steps, then pause."""
+        """Make `count` steps more than are allowed already, then pause."""
         with self._guard:
-            self.play(until=self._slowest() + count)
+            self.play(until=max(self._ticket, self._slowest()) + count)
 
     def set(
         self,
@@ -309,7 +310,9 @@ class Conductor:
             return "finished"
         if not self._processes:
             return "stopped"
-        return "playing" if self._playing else "paused"
+        if self._playing:
+            return "playing"
+        return "pausing" if self._step < self._ticket else "paused"
 
     def _going(self) -> list[str]:
         return [id for id in self._ids if not self._ended(id)]

@@ -3,7 +3,6 @@
 It reads commands, one JSON object a line, from standard input, and writes only to the store:
 
     {"do": "advance", "until": 120}   train until that step (and no further)
-    {"do": "pause"}                   stop after the step in progress
     {"do": "changed"}                 read changes.jsonl again
     {"do": "save"}                    write checkpoints
 
@@ -40,8 +39,6 @@ class Worker:
         match command:
             case {"do": "advance", "until": int(until)}:
                 self.until = until
-            case {"do": "pause"}:
-                self.until = 0
             case {"do": "changed"}:
                 self.trainer.read_changes()
             case {"do": "save"}:

@@ -54,7 +54,7 @@ def play(page: "Page", message: Message) -> None:
 
 
 def pause(page: "Page", message: Message) -> None:
-    """Stop after the step in progress."""
+    """Stop training, every lane at the same step."""
     if page.session.conductor is not None:
         page.session.conductor.pause()
 

@@ -74,7 +74,7 @@ class Widget(InCell):
             return "nothing", None
         else:
             name, arguments = page.views.active, page.views.arguments()
-        going = page is not None and page.session.status().state == "playing"
+        going = page is not None and page.session.status().state in ("playing", "pausing")
         view = figures.get(name, **arguments)
         # Read anew: the page reads its own log on, and this is drawn on another thread.
         return (name, going), lambda: view.drawing(Log(log.path))

@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -103,19 +102,10 @@ class Tab:
         self._server.wait(lambda: self.step >= least, f"step {least}")
         return self.step
 
-    def settled(self) -> int:
-        """Wait until the step stays, and give it: one in progress may still be made."""
-
-        def stays() -> bool:
-            shown = self.step
-            time.sleep(1)
-            return shown == self.step
-
-        self._server.wait(stays, "the step to stay")
-        return self.step
-
-    def wait_for_state(self, state: str) -> None:
+    def wait_for_state(self, state: str) -> int:
+        """Give the step shown with it."""
         self.page.locator(f".state[data-state={state}]").wait_for()
+        return self.step
 
     def close(self) -> None:
         self.context.close()

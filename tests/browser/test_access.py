@@ -130,9 +130,7 @@ def test_keys_train_step_and_turn_views(open_tab):
     tab.wait_for_step(2)
     page = tab.page
     page.locator("body").press(" ")
-    tab.wait_for_state("paused")
-    page.wait_for_timeout(300)
-    held = tab.step
+    held = tab.wait_for_state("paused")
     page.locator("body").press("ArrowRight")
     assert tab.wait_for_step(held + 1) == held + 1
     page.locator("body").press("Shift+ArrowRight")

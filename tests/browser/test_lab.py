@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,21 +92,12 @@ class Jupyter(Served):
     def step(self, cell: int) -> int:
         return int(self.widget(cell).locator("#step").inner_text().replace(",", ""))
 
-    def held(self, cell: int) -> int:
-        """Wait until a cell's step stays as it is: a busy machine shows the last one late."""
-
-        def stays() -> bool:
-            shown = self.step(cell)
-            time.sleep(2)
-            return shown == self.step(cell)
-
-        self.wait(stays, "the step to stay")
-        return self.step(cell)
-
-    def pause(self, cell: int) -> None:
+    def pause(self, cell: int) -> int:
+        """Give the step that the training then holds."""
         self.look_at(cell)
         self.widget(cell).get_by_role("button", name="Pause").click()
         self.widget(cell).locator(".state[data-state=paused]").wait_for()
+        return self.step(cell)
 
     def stop_kernel(self) -> None:
         """Shut the kernel down, and see that nothing of it is left."""
@@ -161,8 +151,7 @@ def test_widgets_live_in_their_cells_and_leave_nothing_behind(jupyter, trained_f
     assert len(both) >= 2
 
     # A click pauses one; the other goes on.
-    lab.pause(1)
-    held, other = lab.held(1), lab.step(2)
+    held, other = lab.pause(1), lab.step(2)
     lab.wait(lambda: lab.step(2) > other + 20, "the other to go on")
     assert lab.step(1) == held
 
@@ -214,8 +203,7 @@ def test_a_widget_trains_and_pauses_in_notebook_7(jupyter):
         widget = notebook.widget(cell)
         widget.wait_for()
         notebook.wait(lambda cell=cell: notebook.step(cell) > 2, "training")
-        notebook.pause(cell)
-        held = notebook.held(cell)
+        held = notebook.pause(cell)
         widget.get_by_role("button", name="One step").click()
         notebook.wait(lambda cell=cell, held=held: notebook.step(cell) == held + 1, "one step")
         widget.get_by_role("tab", name="Weights").click()

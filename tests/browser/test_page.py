@@ -18,8 +18,7 @@ def field(tab, key):
 def pause(tab):
     """Pause, and give the step that the training then holds."""
     tab.page.get_by_role("button", name="Pause").click()
-    tab.wait_for_state("paused")
-    return tab.settled()
+    return tab.wait_for_state("paused")
 
 
 def test_opens_without_a_network_and_trains_by_itself(open_tab, server):
@@ -35,14 +34,14 @@ def test_opens_without_a_network_and_trains_by_itself(open_tab, server):
     server.wait(lambda: canvas.screenshot() != before, "the curves to move")
 
 
-# Clicks a button and gives the states that show from then on, one after the other.
+# Clicks a button and gives the states that show from then on, one after the other, until "paused".
 _STATES = """async (button) => {
     const state = button.getRootNode().querySelector(".state")
     const seen = [state.dataset.state]
     const watch = new MutationObserver(() => seen.push(state.dataset.state))
     watch.observe(state, { attributes: true, attributeFilter: ["data-state"] })
     button.click()
-    for (let tries = 0; tries < 400 && seen.length < 2; tries++)
+    for (let tries = 0; tries < 400 && seen.at(-1) !== "paused"; tries++)
         await new Promise((done) => setTimeout(done, 50))
     await new Promise((done) => setTimeout(done, 500))
     watch.disconnect()
@@ -52,11 +51,12 @@ _STATES = """async (button) => {
 
 def test_pause_holds_then_single_step_and_reset(tab, server):
     tab.wait_for_step(5)
-    assert tab.page.locator(".play").evaluate(_STATES) == ["playing", "paused"]
-    held = tab.settled()
+    seen = tab.page.locator(".play").evaluate(_STATES)
+    assert seen in (["playing", "pausing", "paused"], ["playing", "paused"])
+    held = tab.step
     tab.page.get_by_role("button", name="One step").click()
     tab.wait_for_step(held + 1)
-    assert tab.settled() == held + 1
+    assert tab.wait_for_state("paused") == held + 1
     tab.page.get_by_role("button", name="Play").click()
     tab.wait_for_step(held + 10)
     tab.page.get_by_role("button", name="Reset").click()

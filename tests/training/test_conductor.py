@@ -48,14 +48,15 @@ def test_play_pause_step_and_what_they_do_to_the_lanes(tmp_path):
             apart.append(max(steps) - min(steps))
             time.sleep(0.01)
         conductor.pause()
-        assert conductor.status().state == "paused"
-        time.sleep(0.2)
-        stood = [files.last_step(run.folder) for run in log.runs]
-        time.sleep(0.3)
-        assert [files.last_step(run.folder) for run in log.runs] == stood
-        conductor.step()
         wait_for(lambda: conductor.status().state == "paused")
-        wait_for(lambda: min(files.last_step(run.folder) for run in log.runs) == min(stood) + 1)
+        stood = conductor.status().step
+        time.sleep(0.3)
+        assert conductor.status() == ("paused", stood, log.steps, "")
+        assert {files.last_step(run.folder) for run in log.runs} == {stood}
+        for _ in range(3):  # each counts, however quickly they follow one another
+            conductor.step()
+        wait_for(lambda: conductor.status() == ("paused", stood + 3, log.steps, ""))
+        assert {files.last_step(run.folder) for run in log.runs} == {stood + 3}
         pids = conductor.pids
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert all(checkpoint.read(run.folder).step == files.last_step(run.folder) for run in log.runs)

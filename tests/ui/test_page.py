@@ -74,7 +74,6 @@ def test_trains_pauses_steps_and_goes_on(page):
     until(page, lambda: page.session.status().step > 3)
     page.handle({"do": "pause"})
     until(page, lambda: page.session.status().state == "paused")
-    time.sleep(0.3)
     page.session.refresh()
     held = page.session.log.step
     page.handle({"do": "step"})

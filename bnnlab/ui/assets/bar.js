@@ -1,8 +1,8 @@
 // The bar at the top: what is running, and the buttons that play, pause, step, reset and stop it.
 
 const STATES = {
-  starting: "Starting", playing: "Training", paused: "Paused", finished: "Finished",
-  stopped: "Stopped", crashed: "Trainer died",
+  starting: "Starting", playing: "Training", pausing: "Pausing", paused: "Paused",
+  finished: "Finished", stopped: "Stopped", crashed: "Trainer died",
 }
 
 function transport(send) {
