@@ -57,6 +57,9 @@ int32_t *make_values(size_t count);
 
 int has_nan(const float *x, size_t count);
 
+/* Makes all NaN alike: their signs and payloads (of infinity minus infinity) are nobody's promise. */
+void same_nans(float *x, size_t count);
+
 /* Changes one of `sizes` sizes or of the `lengths` lengths after them, now and then. */
 enum spoilt { SOUND, WRONG_SIZE, WRONG_LENGTH };
 enum spoilt spoil(size_t *values, size_t sizes, size_t lengths);

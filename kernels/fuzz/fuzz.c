@@ -11,6 +11,7 @@
  * number of cases; exits with 1 at the first difference.
  */
 #include "cases.h"
+#include "bnnlab_limits.h"
 
 #include <stdlib.h>
 
@@ -72,6 +73,11 @@ static int bit(const uint32_t *bits, size_t index)
 static int sign_of(const uint32_t *row, size_t index)
 {
     return bit(row, index) ? 1 : -1;
+}
+
+static int same(float a, float b)
+{
+    return a == b || (a != a && b != b);
 }
 
 static int fuzz_signs(void)
@@ -138,62 +144,80 @@ static int fuzz_panels(void)
     return differs("pack_panels", bad) | judge("pack_panels", spoilt, BNNLAB_OK, length * 4, v);
 }
 
-static int fuzz_xnor(void)
+/* Rows of codes, or of signs, and the weights that they meet. */
+struct product {
+    int signs;
+    size_t m, n, k, planes, words, a_length, panels_length, ones_length;
+    const uint32_t *a, *b, *panels;
+    const int32_t *ones;
+};
+
+static struct product draw_product(int signs, size_t outputs)
 {
-    const int many = !large_case && below(64) == 0; /* as many as AMX begins with */
-    const size_t m = many ? 40 + below(120) : draw_size(9, 300);
-    const size_t n = many ? 180 + below(60) : draw_size(40, 300);
-    const size_t k = many ? below(800) : draw_size(140, 2500), words = BNNLAB_WORDS(k);
-    size_t panels_length;
-    const uint32_t *a = make_bits(m, k), *b = make_bits(n, k);
-    const uint32_t *panels = make_panels(b, n, k, &panels_length);
-    size_t v[] = {m, n, k, m * words, panels_length, m * n};
-    const enum spoilt spoilt = spoil(v, 3, 3);
-    EVERY(r, m * n * 4)
-        r->status = bnnlab_xnor_matmul(r->isa, a, v[3], panels, v[4], v[0], v[1], v[2], r->out, v[5]);
+    const int many = signs && !large_case && below(128) == 0; /* as many as AMX begins with */
+    struct product of = {.signs = signs, .planes = signs ? 1 : 1 + below(8)};
+    of.m = many ? 40 + below(120) : draw_size(9, signs ? 300 : 200);
+    of.n = many ? 180 + below(60) : draw_size(outputs, signs ? 300 : 200);
+    of.k = many ? below(800) : draw_size(140, signs ? 2500 : 900);
+    of.words = BNNLAB_WORDS(of.k);
+    of.a_length = of.planes * of.m * of.words;
+    of.a = make_bits(of.planes * of.m, of.k);
+    of.b = make_bits(of.n, of.k);
+    of.panels = make_panels(of.b, of.n, of.k, &of.panels_length);
+    if (signs)
+        return of;
+    int32_t *ones = make(of.n * 4);
+    for (size_t j = 0; j < of.n; j++) {
+        ones[j] = 0;
+        for (size_t w = 0; w < of.words; w++)
+            ones[j] += __builtin_popcount(of.b[j * of.words + w]);
+    }
+    of.ones = ones;
+    of.ones_length = of.n;
+    return of;
+}
+
+static int32_t sum_plainly(const struct product *of, size_t i, size_t j)
+{
+    const uint32_t *b = of->b + j * of->words;
+    int32_t sum = 0;
+    for (size_t p = 0; p < of->planes; p++) {
+        const uint32_t *a = of->a + (p * of->m + i) * of->words;
+        for (size_t c = 0; c < of->k; c++)
+            sum += (of->signs ? sign_of(a, c) : bit(a, c) << p) * sign_of(b, c);
+    }
+    return sum;
+}
+
+static int fuzz_product(int signs)
+{
+    const struct product of = draw_product(signs, 40);
+    const char *name = signs ? "xnor_matmul" : "planes_matmul";
+    const size_t count = of.m * of.n;
+    size_t v[] = {of.m, of.n, of.k, of.planes, of.a_length, of.panels_length, count, of.ones_length};
+    const enum spoilt spoilt = spoil(v, 4, signs ? 3 : 4);
+    EVERY(r, count * 4)
+        r->status = signs ? bnnlab_xnor_matmul(r->isa, of.a, v[4], of.panels, v[5], v[0], v[1], v[2],
+                                               r->out, v[6])
+                          : bnnlab_planes_matmul(r->isa, of.a, v[4], v[3], of.panels, v[5], of.ones,
+                                                 v[7], v[0], v[1], v[2], r->out, v[6]);
     const int32_t *out = results->out;
     int bad = 0;
     if (!spoilt) {
-        SOME_PLACES(e, m * n) {
-            int32_t sum = 0;
-            for (size_t c = 0; c < k; c++)
-                sum += sign_of(a + e / n * words, c) * sign_of(b + e % n * words, c);
-            bad |= out[e] != sum;
-        }
+        SOME_PLACES(e, count)
+            bad |= out[e] != sum_plainly(&of, e / of.n, e % of.n);
     }
-    return differs("xnor_matmul", bad) | judge("xnor_matmul", spoilt, BNNLAB_OK, m * n * 4, v);
+    return differs(name, bad) | judge(name, spoilt, BNNLAB_OK, count * 4, v);
+}
+
+static int fuzz_xnor(void)
+{
+    return fuzz_product(1);
 }
 
 static int fuzz_planes(void)
 {
-    const size_t m = draw_size(9, 200), n = draw_size(40, 200), k = draw_size(140, 900);
-    const size_t planes = 1 + below(8), words = BNNLAB_WORDS(k);
-    size_t panels_length;
-    const uint32_t *a = make_bits(planes * m, k), *b = make_bits(n, k);
-    const uint32_t *panels = make_panels(b, n, k, &panels_length);
-    int32_t *ones = make(n * 4);
-    for (size_t j = 0; j < n; j++) {
-        ones[j] = 0;
-        for (size_t w = 0; w < words; w++)
-            ones[j] += __builtin_popcount(b[j * words + w]);
-    }
-    size_t v[] = {m, n, k, planes, planes * m * words, panels_length, n, m * n};
-    const enum spoilt spoilt = spoil(v, 4, 4);
-    EVERY(r, m * n * 4)
-        r->status = bnnlab_planes_matmul(r->isa, a, v[4], v[3], panels, v[5], ones, v[6], v[0], v[1],
-                                         v[2], r->out, v[7]);
-    const int32_t *out = results->out;
-    int bad = 0;
-    if (!spoilt) {
-        SOME_PLACES(e, m * n) {
-            int32_t sum = 0;
-            for (size_t p = 0; p < planes; p++)
-                for (size_t c = 0; c < k; c++)
-                    sum += (bit(a + (p * m + e / n) * words, c) << p) * sign_of(b + e % n * words, c);
-            bad |= out[e] != sum;
-        }
-    }
-    return differs("planes_matmul", bad) | judge("planes_matmul", spoilt, BNNLAB_OK, m * n * 4, v);
+    return fuzz_product(0);
 }
 
 static int fuzz_bytes(void)
@@ -232,64 +256,131 @@ static int fuzz_reals(void)
     const uint32_t *panels = make_panels(make_bits(n, k), n, k, &panels_length);
     size_t v[] = {m, n, k, m * k, panels_length, m * n};
     const enum spoilt spoilt = spoil(v, 3, 3);
-    EVERY(r, m * n * 4)
-    {
+    EVERY(r, m * n * 4) {
         r->status = bnnlab_sign_matmul(r->isa, x, v[3], panels, v[4], v[0], v[1], v[2], r->out, v[5]);
-        /* The sign and payload of a NaN (infinity minus infinity) are nobody's promise. */
-        float *out = r->out;
-        for (size_t e = 0; !spoilt && r->status == BNNLAB_OK && e < m * n; e++)
-            if (out[e] != out[e])
-                out[e] = __builtin_nanf("");
+        if (!spoilt && r->status == BNNLAB_OK)
+            same_nans(r->out, m * n);
     }
     const float *out = results->out;
     int bad = 0;
     if (!spoilt && results->status == BNNLAB_OK) {
-        SOME_PLACES(e, m * n) {
-            const float sum = add_plainly(x + e / n * k, panels, e % n, k);
-            bad |= out[e] != sum && !(out[e] != out[e] && sum != sum);
-        }
+        SOME_PLACES(e, m * n)
+            bad |= !same(out[e], add_plainly(x + e / n * k, panels, e % n, k));
     }
     return differs("sign_matmul", bad) |
            judge("sign_matmul", spoilt, has_nan(x, m * k) ? BNNLAB_NOT_A_NUMBER : BNNLAB_OK, m * n * 4,
                  v);
 }
 
+/* Thresholds of n numbers each, and which of the codes count down. */
+struct thresholds {
+    size_t n, levels, planes, words, length;
+    const int32_t *at;
+    const uint32_t *flip;
+};
+
+static struct thresholds draw_thresholds(size_t n)
+{
+    const size_t levels = below(2) ? 1 : 1 + below(large_case ? 255 : 15);
+    struct thresholds of = {n, levels, 0, BNNLAB_WORDS(n), levels * n, NULL, NULL};
+    while (levels >> of.planes)
+        of.planes++;
+    of.at = make_values(of.length);
+    of.flip = make_bits(1, n);
+    return of;
+}
+
+static size_t code_plainly(const struct thresholds *of, int32_t key, size_t j)
+{
+    size_t code = 0;
+    for (size_t l = 0; l < of->levels; l++)
+        code += key >= of->at[l * of->n + j];
+    return bit(of->flip, j) ? of->levels - code : code;
+}
+
+/* The code of row i and output j that is in the bits [planes, m, words]. */
+static size_t code_in(const struct thresholds *of, const uint32_t *bits, size_t m, size_t i, size_t j)
+{
+    size_t found = 0;
+    for (size_t p = 0; p < of->planes; p++)
+        found |= (size_t)bit(bits + (p * m + i) * of->words, j) << p;
+    return found;
+}
+
 static int fuzz_threshold(void)
 {
     const size_t m = draw_size(5, 20), n = draw_size(70, 300);
-    const size_t levels = below(2) ? 1 : 1 + below(large_case ? 255 : 15), words = BNNLAB_WORDS(n);
     const int real = (int)below(2);
     const void *values = real ? (void *)make_floats(m * n, below(16) == 0) : (void *)make_values(m * n);
-    const int32_t *thresholds = make_values(levels * n);
-    const uint32_t *flip = make_bits(1, n);
-    size_t planes = 0;
-    while (levels >> planes)
-        planes++;
-    const size_t length = planes * m * words;
-    size_t v[] = {m, n, levels, m * n, levels * n, words, length};
+    const struct thresholds to = draw_thresholds(n);
+    const size_t length = to.planes * m * to.words;
+    size_t v[] = {m, n, to.levels, m * n, to.length, to.words, length};
     const enum spoilt spoilt = spoil(v, 3, 4);
     EVERY(r, length * 4)
-        r->status = bnnlab_threshold(r->isa, values, v[3], real, v[0], v[1], thresholds, v[4], v[2],
-                                     flip, v[5], r->out, v[6]);
-    const uint32_t *bits = results->out;
+        r->status = bnnlab_threshold(r->isa, values, v[3], real, v[0], v[1], to.at, v[4], v[2],
+                                     to.flip, v[5], r->out, v[6]);
     int bad = 0;
     if (!spoilt && results->status == BNNLAB_OK) {
         SOME_PLACES(e, m * n) {
-            const size_t j = e % n;
-            size_t code = 0, found = 0;
             int32_t key = ((const int32_t *)values)[e];
             if (real && key < 0)
                 key ^= 0x7fffffff;
-            for (size_t l = 0; l < levels; l++)
-                code += key >= thresholds[l * n + j];
-            for (size_t p = 0; p < planes; p++)
-                found |= (size_t)bit(bits + (p * m + e / n) * words, j) << p;
-            bad |= found != (bit(flip, j) ? levels - code : code);
+            bad |= code_in(&to, results->out, m, e / n, e % n) != code_plainly(&to, key, e % n);
         }
     }
     const int nan = real && has_nan(values, m * n);
     return differs("threshold", bad) |
            judge("threshold", spoilt, nan ? BNNLAB_NOT_A_NUMBER : BNNLAB_OK, length * 4, v);
+}
+
+static int fuzz_product_threshold(void)
+{
+    const struct product of = draw_product(below(3) != 0, 150);
+    const struct thresholds to = draw_thresholds(of.n);
+    const size_t length = to.planes * of.m * to.words;
+    size_t v[] = {of.m, of.n, of.k, of.planes, to.levels, of.a_length, of.panels_length, of.ones_length,
+                  to.length, to.words, length};
+    const enum spoilt spoilt = spoil(v, 5, 6);
+    EVERY(r, length * 4)
+        r->status = bnnlab_product_threshold(r->isa, of.a, v[5], v[3], of.panels, v[6], of.ones, v[7],
+                                             v[0], v[1], v[2], to.at, v[8], v[4], to.flip, v[9], r->out,
+                                             v[10]);
+    int bad = 0;
+    if (!spoilt) {
+        SOME_PLACES(e, of.m * of.n) {
+            const size_t i = e / of.n, j = e % of.n;
+            bad |= code_in(&to, results->out, of.m, i, j) !=
+                   code_plainly(&to, sum_plainly(&of, i, j), j);
+        }
+    }
+    return differs("product_threshold", bad) |
+           judge("product_threshold", spoilt, BNNLAB_OK, length * 4, v);
+}
+
+static int fuzz_product_affine(void)
+{
+    const struct product of = draw_product(below(3) != 0, 150);
+    const float *scale = make_floats(of.n, 0), *shift = make_floats(of.n, 0);
+    const size_t count = of.m * of.n;
+    size_t v[] = {of.m, of.n, of.k, of.planes, of.a_length, of.panels_length, of.ones_length,
+                  of.n, of.n, count};
+    const enum spoilt spoilt = spoil(v, 4, 6);
+    EVERY(r, count * 4) {
+        r->status = bnnlab_product_affine(r->isa, of.a, v[4], v[3], of.panels, v[5], of.ones, v[6],
+                                          v[0], v[1], v[2], scale, v[7], shift, v[8], r->out, v[9]);
+        if (!spoilt)
+            same_nans(r->out, count);
+    }
+    const float *out = results->out;
+    int bad = 0;
+    if (!spoilt) {
+        SOME_PLACES(e, count) {
+            const size_t j = e % of.n;
+            const float product = (float)sum_plainly(&of, e / of.n, j) * scale[j];
+            bad |= !same(out[e], product + shift[j]);
+        }
+    }
+    return differs("product_affine", bad) | judge("product_affine", spoilt, BNNLAB_OK, count * 4, v);
 }
 
 static int fuzz_channels(void)
@@ -433,11 +524,64 @@ static int fuzz_pool(void)
     return differs("max_pool", bad) | judge("max_pool", spoilt, BNNLAB_OK, out_length * 4, v);
 }
 
+static int fuzz_pad(void)
+{
+    const size_t images = below(4), height = below(9), width = below(9), channels = draw_size(40, 100);
+    const size_t down = below(4), across = below(4), words = BNNLAB_WORDS(channels);
+    const size_t high = height + 2 * down, wide = width + 2 * across;
+    const size_t length = images * height * width * words, out_length = images * high * wide * words;
+    const int value = (int)below(2);
+    const uint32_t *bits = make_bits(images * height * width, channels);
+    size_t v[] = {images, height, width, channels, down, across, length, out_length};
+    const enum spoilt spoilt = spoil(v, 6, 2);
+    begin(out_length * 4);
+    for (size_t i = 0; i < isa_count; i++)
+        results[i].status = bnnlab_pad(bits, v[6], v[0], v[1], v[2], v[3], v[4], v[5], value,
+                                       results[i].out, v[7]);
+    const uint32_t *out = results->out;
+    int bad = 0;
+    for (size_t e = 0; !spoilt && e < out_length * 32; e++) {
+        const size_t c = e % (words * 32), pixel = e / (words * 32);
+        const size_t x = pixel % wide - across, y = pixel / wide % high - down; /* they may wrap */
+        const size_t at = (pixel / wide / high * height + y) * width + x;
+        const int expected = c >= channels               ? 0
+                             : x >= width || y >= height ? value
+                                                         : bit(bits + at * words, c);
+        bad |= bit(out + pixel * words, c) != expected;
+    }
+    return differs("pad", bad) | judge("pad", spoilt, BNNLAB_OK, out_length * 4, v);
+}
+
+/* A loop that is run so many times adds up so many times what it does once; of words that are read, only
+ * one has bits. */
+static int fuzz_limits(void)
+{
+    const size_t count = draw_size(140, 3000), steps = below(6);
+    uint32_t *words = make(count * 4), all = count ? draw() : 0, once, sum, seen;
+    const int loop = (int)below(BNNLAB_LOOP_FLOATS + 2);
+    memset(words, 0, count * 4);
+    if (count)
+        words[below(count)] = all;
+    for (size_t i = 0; i < isa_count; i++) {
+        const int isa = isas[i];
+        const int expected = bnnlab_limit_work(isa, loop) ? BNNLAB_OK : BNNLAB_NO_SUCH_ISA;
+        const int bad = bnnlab_limit_run(isa, loop, 1, &once) != expected ||
+                        bnnlab_limit_run(isa, loop, steps, &sum) != expected ||
+                        (expected == BNNLAB_OK && (once == 0 || sum != (uint32_t)(steps * once))) ||
+                        bnnlab_limit_read(isa, words, count, &seen) != BNNLAB_OK || seen != all;
+        if (differs("limits", bad))
+            return 1;
+    }
+    return 0;
+}
+
 int main(int count, char **arguments)
 {
     static int (*const families[])(void) = {
-        fuzz_signs, fuzz_codes,     fuzz_panels,   fuzz_xnor,     fuzz_planes, fuzz_bytes,
-        fuzz_reals, fuzz_threshold, fuzz_channels, fuzz_convolve, fuzz_pool};
+        fuzz_signs,    fuzz_codes,     fuzz_panels,   fuzz_xnor,
+        fuzz_planes,   fuzz_bytes,     fuzz_reals,    fuzz_threshold,
+        fuzz_channels, fuzz_convolve,  fuzz_pool,     fuzz_product_threshold,
+        fuzz_pad,      fuzz_limits,    fuzz_product_affine};
     const unsigned long cases = count > 1 ? strtoul(arguments[1], NULL, 10) : 100000;
     random_state ^= count > 2 ? strtoul(arguments[2], NULL, 10) : 1;
     const int networks = count > 3 && strcmp(arguments[3], "networks") == 0;

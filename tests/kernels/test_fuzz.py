@@ -10,6 +10,7 @@ once, in a few minutes:
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,21 @@ MUTANTS = {
     "a panel of others' weights": Mutant(
         "amx_multiply.c", "maker->panel += @ * BNNLAB_LANES;", "2 * maker->walk->panel_words",
         "maker->walk->panel_words",
+    ),
+    "a border of another width": Mutant(
+        "convolve.c", "(i * (height + both_down) + @ + y)", "down", "across"
+    ),
+    "thresholds of another tile": Mutant(
+        "fused.c", "thresholds + l * n + @, columns", "j", "0"
+    ),
+    "the shift of another tile": Mutant("fused.c", "scale[j + c] + shift[@];", "j + c", "c"),
+    "a word that is not read": Mutant(
+        "limits.c", "for (size_t j = 0; j < @; j++)\n        seen |=", "length",
+        "length - (length > 0)",
+    ),
+    "a step too many": Mutant("limits.c", "*sum = found.run(@);", "steps", "steps + 1"),
+    "the work of another loop": Mutant(
+        "limits.c", "return loop_of(bnnlab_resolve_isa(isa), @).work;", "loop", "loop + 1"
     ),
     "a workspace too small": network(
         "plus(plan.rows, @)", "plan.bits", "(size_t)0", "plan.h"
@@ -195,6 +211,14 @@ def sanitized(tmp_path_factory):
     """The fuzz program under both sanitizers."""
     options = "-DBNNLAB_SANITIZE=ON", "-DCMAKE_C_FLAGS_RELEASE=-O1"
     return build(SOURCE, tmp_path_factory.mktemp("sanitized"), *options)
+
+
+def test_every_entry_point_is_fuzzed():
+    headers = [file.read_text() for file in (SOURCE / "include").glob("*.h")]
+    declared = {name for text in headers for name in re.findall(r"\b(bnnlab_\w+)\(", text)}
+    programs = "".join(file.read_text() for file in (SOURCE / "fuzz").glob("*.c"))
+    assert len(declared) > 20
+    assert declared - set(re.findall(r"\b(bnnlab_\w+)\(", programs)) == set()
 
 
 @pytest.mark.xdist_group("fuzz")
