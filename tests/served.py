@@ -1,13 +1,11 @@
-"""Servers in processes of their own, and the patience that tests of what they show have."""
+"""Servers in processes of their own."""
 
 import os
 import socket
 import subprocess
-import time
 
 import psutil
-
-PATIENCE = 120.0  # seconds, on a busy machine
+from waiting import wait_for
 
 
 class Served:
@@ -36,10 +34,7 @@ class Served:
             return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
     def wait(self, happened, what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not happened():
-            assert time.monotonic() < deadline, f"waited for {what}: {self.log()}"
-            time.sleep(0.05)
+        wait_for(happened, lambda: f"{what}: {self.log()}")
 
     def log(self) -> str:
         """The end of what the server said."""

@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from waiting import wait_for
 
 import bnnlab
 from bnnlab.cli import main
@@ -95,10 +95,7 @@ def test_ctrl_c_saves_a_checkpoint_and_says_how_to_go_on(tmp_path):
         command("compare", *SMALL, "--steps", 100_000, "--checkpoint-every", 100_000, "--out", out),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not any(out.glob("runs/lab-*/arrays/00000100.safetensors")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: any(out.glob("runs/lab-*/arrays/00000100.safetensors")), "step 100")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

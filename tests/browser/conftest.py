@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from served import PATIENCE, Served
+from served import Served
+from waiting import PATIENCE
 
 pytest.importorskip("playwright")
 from playwright.sync_api import expect, sync_playwright

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import nbformat
 import pytest
-from served import PATIENCE, Served
+from served import Served
+from waiting import PATIENCE
 
 # What Notebook 7 (7.6) says as it opens, whatever is in the notebook.
 _THEIR_OWN = ["Cannot read properties of undefined (reading 'schema')"]

@@ -1,5 +1,7 @@
 """A report in a real browser that has no network and no server."""
 
+from waiting import wait_for
+
 import bnnlab
 from bnnlab.figures.report import report
 from bnnlab.training.trainer import Trainer
@@ -40,8 +42,7 @@ def test_it_opens_from_a_file_and_its_slider_goes_back_in_time(browser, tmp_path
     assert all("At step 40" in said and "lab" in said for said in ended)
     page.locator("#time").fill("0")
     page.locator("#step", has_text="0").wait_for()
-    page.wait_for_timeout(300)
-    assert weights.screenshot() != late
+    wait_for(lambda: weights.screenshot() != late, "other weights")
     alpha, other = (
         float(said.split("\nlab")[1].split()[1]) for said in (ended[0], scale.inner_text())
     )

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ import yaml
 from click.testing import CliRunner
 from distributed import LocalCluster
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from waiting import wait_for
 
 import bnnlab
 from bnnlab import limits
@@ -178,14 +178,14 @@ def workers(study):
     return found
 
 
-def wait_for(study, condition, seconds=300):
+def wait_while(study, condition):
     """What a condition is when it is something, while a study goes on."""
-    deadline = time.monotonic() + seconds
-    while study.poll() is None and time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"nothing came of it; the study ended with {study.poll()}")
+
+    def found():
+        assert study.poll() is None, f"the study ended with {study.poll()}"
+        return condition()
+
+    return wait_for(found, "what a study does")
 
 
 def test_what_is_killed_and_stopped_costs_nothing_but_time(tmp_path):
@@ -200,7 +200,7 @@ def test_what_is_killed_and_stopped_costs_nothing_but_time(tmp_path):
         )  # fmt: skip
 
     study = begin()
-    folder_of_one, pid = next(iter(wait_for(study, lambda: workers(study)).items()))
+    folder_of_one, pid = next(iter(wait_while(study, lambda: workers(study)).items()))
     os.kill(pid, signal.SIGKILL)
     trained = (folder_of_one / "scalars.jsonl").stat().st_size
 
@@ -209,7 +209,7 @@ def test_what_is_killed_and_stopped_costs_nothing_but_time(tmp_path):
         further = (folder_of_one / "scalars.jsonl").stat().st_size > trained
         return further and workers(study).get(folder_of_one, pid) != pid
 
-    wait_for(study, goes_on)
+    wait_while(study, goes_on)
     os.killpg(study.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
     _, said = study.communicate(timeout=300)
     assert study.returncode == 130 and "The same command with --resume goes on" in said, said

@@ -1,8 +1,7 @@
 """The page in a notebook cell."""
 
-import time
-
 import pytest
+from waiting import until
 
 import bnnlab
 from bnnlab import Comparison, figures
@@ -19,11 +18,7 @@ def test_a_log_is_shown_without_training_it(trained_folder, tmp_path):
     shown.content()
     page = shown.page
     try:
-        deadline = time.monotonic() + 60
-        while not page.bench.lanes:
-            assert time.monotonic() < deadline, page.bench.notice
-            time.sleep(0.05)
-            page.tick()
+        until(page, lambda: page.bench.lanes)
         assert page.session.status().state == "finished"
         assert page.bench.embedded
     finally:
@@ -37,11 +32,7 @@ def test_a_comparison_trains_until_its_widget_is_closed():
     shown.content()
     page = shown.page
     try:
-        deadline = time.monotonic() + 60
-        while page.session.status().step < 2:
-            assert time.monotonic() < deadline, page.bench.notice
-            time.sleep(0.05)
-            page.tick()
+        until(page, lambda: page.session.status().step >= 2)
         folder = page.session.log.path
     finally:
         shown.end()

@@ -2,13 +2,13 @@
 
 import gc
 import threading
-import time
 import weakref
 
 import psutil
 import pytest
 from bokeh.client import pull_session
 from tornado.ioloop import IOLoop
+from waiting import PATIENCE, until, wait_for
 
 from bnnlab import Comparison
 from bnnlab.ui import page as pages
@@ -26,14 +26,6 @@ def page(tmp_path):
     yield made
     made.close()
     made._thread.shutdown(wait=True)
-
-
-def until(page, condition, patience=60.0):
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, (page.session.status(), page.bench.notice)
-        time.sleep(0.02)
-        page.tick()
 
 
 def trainers():
@@ -159,18 +151,14 @@ def test_sessions_of_a_server_end_with_their_connection(tmp_path):
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert ready.wait(60)
+    assert ready.wait(PATIENCE)
     server = made["server"]
     sessions = [pull_session(url=f"http://127.0.0.1:{server.port}/") for _ in range(3)]
     assert count() == 3
     for session in sessions:
         session.close()
     del session, sessions
-    deadline = time.monotonic() + 90
-    while count() or trainers():
-        assert time.monotonic() < deadline, (count(), trainers())
-        time.sleep(0.5)
-        gc.collect()
+    wait_for(lambda: gc.collect() >= 0 and not (count() or trainers()), "them to go")
 
     def stop():
         server.stop()

@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-import time
+
+from waiting import wait_for
 
 from bnnlab.ui.scratch import Scratch
 
@@ -20,10 +21,7 @@ def test_what_a_killed_process_made_goes(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     killed = subprocess.run([sys.executable, "-c", _MAKE], stdout=subprocess.PIPE, check=False)
     assert killed.stdout.decode().startswith(str(tmp_path / "bnnlab-"))
-    deadline = time.monotonic() + 60
-    while list(tmp_path.iterdir()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: not list(tmp_path.iterdir()), "it to go")
 
 
 def test_what_is_forgotten_goes_at_once():
