@@ -171,7 +171,6 @@ static float look(const struct bnnlab_layer *layer, const struct plain *image, s
             numbers[c] = layer->given.planes ? value(&layer->given, codes[c]) : image->reals[at + c];
             if (layer->operands != BNNLAB_SCALED_SIGNS)
                 continue;
-            met_nan |= numbers[c] != numbers[c];
             codes[c] = numbers[c] >= 0.0f;
         }
         size += mean_size(numbers, channels);
@@ -215,6 +214,8 @@ static struct plain sums(const struct bnnlab_layer *layer, const struct plain *i
     int32_t *integers = make(high * wide * n * 4), *largest = make(high * wide * n * 4);
     float *numbers = make(k * 4), *reals = make(high * wide * n * 4), *most = make(high * wide * n * 4);
     uint32_t *codes = make(k * 4);
+    if (scaled) /* signs are taken of the whole image, of pixels between strides too */
+        met_nan |= has_nan(image->reals, image->height * image->width * layer->channels);
     for (size_t place = 0; place < high * wide; place++) {
         const size_t y = place / wide, x = place % wide, way = way_of(layer, y, x);
         const float factor = look(layer, image, y, x, numbers, codes);
