@@ -190,7 +190,7 @@ def wait_while(study, condition):
 
 def test_what_is_killed_and_stopped_costs_nothing_but_time(tmp_path):
     path, out = tmp_path / "s.yaml", tmp_path / "out"
-    data = {**SMALL, "grid": {}, "steps": 1200, "checkpoint_every": 400, "seeds": 1}
+    data = {**SMALL, "grid": {}, "steps": 3000, "checkpoint_every": 400, "seeds": 1}
     path.write_text(yaml.safe_dump(data))
 
     def begin(*more):
