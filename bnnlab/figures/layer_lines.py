@@ -63,5 +63,5 @@ class LayerLines(View):
         series = self.shown(series)
         broken = [at for run in runs if (at := diverged(run)) is not None]
         about = runs[0].description
-        return Entry(lane, about["color"], about["dash"], series, len(runs) > 1,
+        return Entry(runs[0].title, about["color"], about["dash"], series, len(runs) > 1,
                            min(broken, default=None), about["marker"])  # fmt: skip

@@ -57,7 +57,7 @@ def report(log: Log, path: str | os.PathLike) -> Path:
         frames |= _data(key, panels)
         for name in theme.THEMES:
             place: Any = f"{name}-{len(sections)}"
-            items[name].append(json_item(_grid(key, panels[-1], name, len(sections)), place))
+            items[name].append(json_item(_grid(log, key, panels[-1], name, len(sections)), place))
         sections.append((title, words, moves))
     path.parent.mkdir(parents=True, exist_ok=True)
     needed = Resources(mode="inline", components=["bokeh"]).js_raw
@@ -130,7 +130,7 @@ def _number(value) -> float | None:
     return float(f"{value:.4g}") if np.isfinite(value) else None
 
 
-def _grid(key: str, panels: list[Panel], name: str, section: int) -> Any:
+def _grid(log: Log, key: str, panels: list[Panel], name: str, section: int) -> Any:
     """Return panels in one theme, with names by which the slider finds what it moves."""
     from bokeh.models import Column, Span
 
@@ -143,7 +143,7 @@ def _grid(key: str, panels: list[Panel], name: str, section: int) -> Any:
             drawn.figure.add_layout(
                 Span(location=0, dimension="height", line_color=look("muted"), name="now")
             )
-            _add_dots(drawn, look, section)
+            _add_dots(log, drawn, look, section)
     figures = [picture.model for picture in grouped(every)]
     wide = {"curves": 420, "cost": 420, "weights": 380, "scale": 400, "flips": 400}
     least = wide.get(key, 250)
@@ -156,7 +156,7 @@ def _grid(key: str, panels: list[Panel], name: str, section: int) -> Any:
     )  # fmt: skip
 
 
-def _add_dots(drawn: Drawn, look: theme.Look, section: int) -> None:
+def _add_dots(log: Log, drawn: Drawn, look: theme.Look, section: int) -> None:
     """Add a dot for each line, which the slider puts where the line is at its step."""
     from bokeh.models import ColumnDataSource
 
@@ -164,7 +164,7 @@ def _add_dots(drawn: Drawn, look: theme.Look, section: int) -> None:
     lines = [
         {
             "source": renderer.data_source.id,
-            "row": f"{panel.lane} · {mark.label}" if panel.lane else mark.label,
+            "row": f"{log.run(panel.lane).title} · {mark.label}" if panel.lane else mark.label,
             "color": look(mark.color),
         }
         for mark, renderer in zip(panel.marks, drawn.renderers, strict=True)
@@ -201,7 +201,7 @@ def _results(log: Log) -> str:
         ends = [run.end for run in runs if run.end and run.end["state"] == "done"]
         cells = [_spread([end[key] for end in ends if end.get(key) is not None]) for key in keys]
         bits = f"{about['weight_bits']}/{about['activation_bits']}"
-        rows.append(_row("td", [lane, bits, *cells, _trouble(runs)]))
+        rows.append(_row("td", [runs[0].title, bits, *cells, _trouble(runs)]))
     head = _row("th", ["lane", "bits W/A", *(key.replace("_", " ") for key in keys), ""])
     return f"<table>{head}{''.join(rows)}</table>"
 

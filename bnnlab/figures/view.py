@@ -143,7 +143,7 @@ def layer_names(log: Log) -> list[str]:
 
 def heading(run: RunLog, layer: str = "") -> str:
     """Return lane and layer, and that the run diverged when it did."""
-    parts = [run.lane] + ([layer] if layer else [])
+    parts = [run.title] + ([layer] if layer else [])
     if diverged(run) is not None:
         parts.append(f"diverged at {diverged(run)}")
     return " · ".join(parts)

@@ -27,7 +27,8 @@ class RunLog:
     """What one run (one scheme with one seed) has recorded so far.
 
     Attributes:
-        id, lane, scheme, seed: which run this is; `lane` is the name it goes by in views.
+        id, lane, scheme, seed: which run this is; `lane` is the name it is asked for by.
+        title: what its lane is called where people read: its scheme's title, and options.
         description: the scheme's title, reference, colour, estimators (see Scheme.description).
         layers: name, inputs, outputs, binarized, weight_bits and input_bits of each layer.
         step: the last recorded step, -1 before the first.
@@ -43,6 +44,7 @@ class RunLog:
         self.options: dict = {k: v for k, v in spec["scheme"].items() if k != "name"}
         self.seed: int = spec["seed"]
         self.description: dict = spec["description"]
+        self.title: str = self.description["title"] + self.lane.removeprefix(self.scheme)
         self.layers: list[dict] = spec["layers"]
         self.end: dict | None = None
         self._cost_time: int | None = None

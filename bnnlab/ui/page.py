@@ -213,8 +213,8 @@ class Page:
         self._drawer.submit(self.session.forget_left, log.path)  # once all else is drawn
         self.say(" ".join(said), "bad" if said else "")
         self.bench.lanes = [
-            {"name": lane, "title": _lane_title(log, lane), **look(log.run(lane).description)}
-            for lane in log.lanes
+            {"name": run.lane, "title": run.title, **look(run.description)}
+            for run in map(log.run, log.lanes)
         ]
         self.show_views()
         self.bench.card = {}
@@ -362,11 +362,6 @@ def _weakly(method: Callable[..., None]) -> Callable[..., None]:
             bound(*arguments)
 
     return call
-
-
-def _lane_title(log: Log, lane: str) -> str:
-    title = log.run(lane).description["title"]
-    return title + lane.removeprefix(log.run(lane).scheme)
 
 
 def _lane_at(log: Log, lane: str, step: int | None = None) -> dict[str, Any]:

@@ -39,12 +39,12 @@ def test_it_opens_from_a_file_and_its_slider_goes_back_in_time(browser, tmp_path
         for name in ("Scaling factors α", "Flips")
     )
     ended = scale.inner_text(), flips.inner_text()
-    assert all("At step 40" in said and "lab" in said for said in ended)
+    assert all("At step 40" in said and "LAB" in said for said in ended)
     page.locator("#time").fill("0")
     page.locator("#step", has_text="0").wait_for()
     wait_for(lambda: weights.screenshot() != late, "other weights")
     alpha, other = (
-        float(said.split("\nlab")[1].split()[1]) for said in (ended[0], scale.inner_text())
+        float(said.split("\nLAB")[1].split()[1]) for said in (ended[0], scale.inner_text())
     )
     assert alpha != other
     assert "At step 0" in flips.inner_text() and flips.inner_text() != ended[1]

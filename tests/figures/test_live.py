@@ -107,9 +107,10 @@ def test_figures_fit_the_page(log):
 def test_curves_have_tooltips_that_name_the_lane(log):
     plot = plots(Live("curves", log))[0]
     (hover,) = plot.hover
-    assert [renderer.name for renderer in hover.renderers] == log.lanes
+    titles = [log.run(lane).title for lane in log.lanes]
+    assert [renderer.name for renderer in hover.renderers] == titles
     color = log.run("lab").description["color"]
-    line = next(renderer for renderer in hover.renderers if renderer.name == "lab")
+    line = next(renderer for renderer in hover.renderers if renderer.name == "LAB")
     assert line.glyph.line_color == theme.resolve(color, "light")
 
 

@@ -1,5 +1,6 @@
 """A comparison as one HTML file."""
 
+import html
 import re
 
 import pytest
@@ -23,7 +24,7 @@ def test_it_holds_results_settings_and_every_section(log, tmp_path):
     ):
         assert title in page
     for lane in log.lanes:
-        assert f"<td>{lane}</td>" in page
+        assert f"<td>{html.escape(log.run(lane).title)}</td>" in page
     assert "batch_size" in page and "from_dict" in page
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
 

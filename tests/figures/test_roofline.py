@@ -87,7 +87,7 @@ def test_networks_are_drawn_from_their_cost_also_from_before_there_were_limits(
     view = figures.get("roofline", lanes=["bnn", "lab", "full_precision"])
     assert view.applies(log)
     before, now, none = view.panels(log)
-    assert before.heading == "bnn · avx2" and now.heading == "lab · 25 % of the limit · avx512"
+    assert before.heading == "BNN · avx2" and now.heading == "LAB · 25 % of the limit · avx512"
     assert none.empty == "not measured yet"
     np.testing.assert_allclose(drawn(before)["packed"].y, [1.0, 1.0])
     assert not len(drawn(before)["limit"].y) and len(drawn(now)["limit"].y) == 2

@@ -107,8 +107,8 @@ def test_options_are_checked_at_the_door(name, options, message):
 def test_curves_show_each_lane_where_it_stands(log):
     loss, _, accuracy, _ = panels("curves", log, smoothing=0.0)
     lines = [mark for mark in loss.marks if isinstance(mark, Line)]
-    assert [line.label for line in lines] == log.lanes
-    runs = [run for run in log.runs if run.lane == lines[0].label]
+    assert [line.label for line in lines] == [log.run(lane).title for lane in log.lanes]
+    runs = [run for run in log.runs if run.title == lines[0].label]
     expected = np.mean([run.column("train_loss")[1] for run in runs], axis=0)
     np.testing.assert_allclose(lines[0].y, expected)
     bands = [mark for mark in loss.marks if isinstance(mark, Band)]
@@ -122,9 +122,9 @@ def test_a_diverged_lane_is_marked_at_its_step(diverged_log):
     for panel in panels("curves", diverged_log):
         crosses = [m for m in panel.marks if isinstance(m, Points) and len(m.x)]
         assert len(crosses) == 1
-        assert "bnn ×" in [words for m in panel.marks if isinstance(m, Text) for words in m.text]
+        assert "BNN ×" in [words for m in panel.marks if isinstance(m, Text) for words in m.text]
     headings = [p.heading for p in panels("weights", diverged_log, layers=["hidden2"])]
-    assert "bnn · diverged at 20 · latent" in headings
+    assert "BNN · diverged at 20 · latent" in headings
     assert sum("diverged" in heading for heading in headings) == 1
 
 

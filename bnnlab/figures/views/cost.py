@@ -125,7 +125,7 @@ def _panel(heading, runs, costs, unit, quantities, ratios=False, note=""):
         "", heading, heading, marks, (float(low), float(high)),
         (-0.5, len(runs) + 0.6),
         x_axis=False, y_axis=True,
-        ticks=[(row, run.lane) for row, run in zip(rows, runs, strict=True)],
+        ticks=[(row, run.title) for row, run in zip(rows, runs, strict=True)],
         empty="" if every else "not measured yet", height=34 + 19 * (len(runs) + 1),
     )  # fmt: skip
 

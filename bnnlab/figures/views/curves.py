@@ -54,7 +54,7 @@ class Curves(View):
         base = {run.seed: run for run in log.runs if run.lane == self.baseline}
         for lane in lanes:
             runs = [run for run in log.runs if run.lane == lane]
-            about = runs[0].description
+            title, about = runs[0].title, runs[0].description
             smoothing = self.smoothing if mini_batch else 0.0
             series = over_seeds(runs, metric, smoothing, self.band, base)
             if not loss:
@@ -62,14 +62,14 @@ class Curves(View):
             broken = [at for run in runs if (at := diverged(run)) is not None]
             entries.append(
                 lines.Entry(
-                    lane if not broken else f"{lane} ×", about["color"], about["dash"], series,
+                    title if not broken else f"{title} ×", about["color"], about["dash"], series,
                     len(runs) > 1, min(broken, default=None),
                     about["marker"],
                 )
             )  # fmt: skip
         log_axis = loss and self.log_axis and not base
         limits = _limits([entry.series for entry in entries], loss, log_axis, bool(base))
-        unit = ("" if loss else " (%)") + (f" − {self.baseline}" if base else "")
+        unit = ("" if loss else " (%)") + (f" − {log.run(self.baseline).title}" if base else "")
         return lines.panel(
             metric.replace("_", " ") + unit, entries, through(log), limits, log=log_axis,
             number="0.0000" if loss else "0.0", height=220, events=lines.events_of(log, lanes),

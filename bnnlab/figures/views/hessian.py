@@ -38,7 +38,7 @@ class Hessian(LayerView):
         return panels or [nothing("no lane here weighs errors by a curvature: add lab or lab2")]
 
     def _of_layer(self, log, run, name):
-        heading, color = f"{run.lane} · {name}", run.description["color"]
+        heading, color = f"{run.title} · {name}", run.description["color"]
         arrays = self.arrays(run)
         counts, edges = arrays.get(f"curvature/{name}", Z), arrays.get(f"curvature_edges/{name}", Z)
         low, high = (edges[0], edges[-1]) if len(counts) else (-8, 0)
@@ -89,6 +89,6 @@ class Hessian(LayerView):
             limits = limits if limits[0] < limits[1] else (limits[0], limits[0] + step)
         return lines.panel(
             f"{name} {what}", entries, through(log), limits, lane=run.lane,
-            heading=f"{run.lane} · {what} {said}",
+            heading=f"{run.title} · {what} {said}",
             color=run.description["color"], height=170, width=200,
         )  # fmt: skip

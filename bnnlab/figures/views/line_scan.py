@@ -66,11 +66,11 @@ class LineScan(LayerView):
             empty = "only layers with one scaling factor and not too many weights are scanned"
         else:
             empty = "" if known else "nothing recorded yet"
-        color = run.description["color"]
+        color, dash = run.description["color"], run.description["dash"]
         return Panel(
             run.lane, name, f"{heading(run, name)} · loss",
             [
-                Line(places, shown if known else Z, color, run.description["dash"], label=run.lane),
+                Line(places, shown if known else Z, color, dash, label=run.title),
                 Points(*plain, "ink", "circle", 8, filled=False),
                 Points(*best, "accent", "x", 8),
                 Points(*own, color, "circle", 6),

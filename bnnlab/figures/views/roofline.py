@@ -55,7 +55,7 @@ def _curves(cost):
 def _heading(run):
     cost = run.cost or {}
     last = max(cost.get("batches", []), key=lambda batch: batch["batch"], default={})
-    said = [run.lane]
+    said = [run.title]
     if last.get("limit"):
         said.append(f"{percent(last['limit']['share']['median'])} of the limit")
     if "isa" in cost:

@@ -37,7 +37,7 @@ class Spectrum(RecurrentView):
             about = runs[0].description
             entries.append(
                 lines.Entry(
-                    lane, about["color"], about["dash"], series, len(runs) > 1,
+                    runs[0].title, about["color"], about["dash"], series, len(runs) > 1,
                     min(broken, default=None),
                     about["marker"],
                 )

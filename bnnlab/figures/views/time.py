@@ -60,10 +60,10 @@ class Time(RecurrentView):
             values.append(norms[np.isfinite(norms)])
             x = np.arange(1, len(norms) + 1)
             about = run.description
-            lane = lane if diverged(run) is None else f"{lane} ×"
+            label = run.title if diverged(run) is None else f"{run.title} ×"
             series = Series(x, norms, norms, norms)
             entries.append(
-                lines.Entry(lane, about["color"], about["dash"], series, marker=about["marker"])
+                lines.Entry(label, about["color"], about["dash"], series, marker=about["marker"])
             )
         every = np.concatenate(values)
         high = nice(every.max(), (1, 3, 10)) if len(every) else 1.0
