@@ -101,7 +101,8 @@ def command(file, out, resume, scheduler, workers, device, table, tensorboard, d
         tables.write(found, path)
     if tensorboard is not None:
         tables.tensorboard(kept.logs, tensorboard)
-    click.echo(found.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+    numbers = found.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.4f}")
+    click.echo(numbers)
     for name, why in failed.items():
         click.echo(f"failed: {name}: {why}", err=True)
     if failed:
@@ -120,7 +121,9 @@ class _Bars:
 
     def show(self, progress: "Progress") -> None:
         failed = f", {len(progress.failed)} failed" if progress.failed else ""
-        self._whole.set_description(f"{progress.done} of {progress.runs} runs{failed}")
+        self._whole.set_description(
+            f"{progress.done} of {progress.runs} runs{failed}", refresh=False
+        )
         self._whole.update(progress.made - self._whole.n)
         for key in self._runs.keys() - progress.going.keys():
             self._runs.pop(key).close()
