@@ -1,7 +1,9 @@
 """Views over training, as films."""
 
-import shutil
+import subprocess
+import sys
 
+import imageio_ffmpeg
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -32,6 +34,36 @@ def test_the_command_line_animates(trained_folder, tmp_path):
     assert refused.exit_code == 2 and "the formats are .gif, .mp4" in refused.output
 
 
+def ffmpeg(path, *to):
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", path, *to, "-"]
+    return subprocess.run(command, capture_output=True, check=True)
+
+
+def test_an_mp4_moves(log, tmp_path):
+    path = figures.animate("weights", log, tmp_path / "film.mp4", width=3, dpi=50, lanes=["lab"])
+    read = ffmpeg(path, "-f", "rawvideo", "-pix_fmt", "gray")
+    assert b"Video: h264" in read.stderr and b"8 fps" in read.stderr
+    frames = len(log.runs[0].array_steps) + 10  # the last one stays
+    assert len(read.stdout) % frames == 0
+    size = len(read.stdout) // frames
+    pictures = {read.stdout[at : at + size] for at in range(0, len(read.stdout), size)}
+    assert len(pictures) > 2
+
+
+@pytest.mark.parametrize("suffix", ["gif", "mp4"])
+def test_films_say_how_to_make_them_again(suffix, log, tmp_path):
+    path = figures.animate("weights", log, tmp_path / f"film.{suffix}", width=3, lanes=["lab"])
+    if suffix == "gif":
+        with Image.open(path) as film:
+            said = film.info["comment"].decode()
+    else:
+        said = ffmpeg(path, "-f", "ffmetadata").stdout.decode().replace("\\", "")
+    assert "log = bnnlab.Comparison.from_dict(" in said
+    assert f"bnnlab.figures.animate('weights', log, 'film.{suffix}', width=3, dpi=110" in said
+    assert "lanes=['lab']" in said
+    assert " · mlp, width 12" in said
+
+
 @pytest.mark.parametrize(
     ("name", "file", "message"),
     [
@@ -51,6 +83,6 @@ def test_a_film_needs_two_steps(empty_log, tmp_path):
 
 def test_without_ffmpeg_an_mp4_is_refused_in_words(log, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert shutil.which("ffmpeg") is None
-    with pytest.raises(ValueError, match=r"ffmpeg, which is not installed; take \.gif"):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(ValueError, match=r"which is not installed: pip install 'bnnlab\[mp4\]'"):
         figures.animate("weights", log, tmp_path / "film.mp4")
