@@ -1,6 +1,7 @@
 """A view of a log, ready to be drawn anywhere; and the whole comparison on one sheet."""
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from bnnlab import __version__
@@ -45,13 +46,30 @@ class Drawing:
         )
 
 
+def beside(panels: list[Panel], columns: float) -> int:
+    """Return how many panels to put beside each other where there is room for `columns`.
+
+    Those with the same lane and title stay together; and where every lane has as many, one more or
+    one fewer of these groups may stand in a row, so that each lane begins one.
+    """
+    together = sum((p.lane, p.title) == (panels[0].lane, panels[0].title) for p in panels)
+    room = max(1, round(columns / together))
+    counts = [len(list(group)) // together for _, group in groupby(panels, lambda p: p.lane)]
+    if len(counts) > 1 and len(set(counts)) == 1:
+        for groups in (room, room + 1, max(2, room - 1)):
+            if groups % counts[0] == 0 or counts[0] % groups == 0:
+                return together * groups
+    return together * room
+
+
 def _parted(drawing: Drawing) -> list[list[Panel]]:
     """Return the rows of a drawing, its title above the first where nothing else is."""
     panels = drawing.panels
     if drawing.rows is not None:
         return drawing.rows
     panels = [replace(panels[0], section=drawing.title), *panels[1:]]
-    return [panels[i : i + drawing.columns] for i in range(0, len(panels), drawing.columns)]
+    n = beside(panels, drawing.columns)
+    return [panels[i : i + n] for i in range(0, len(panels), n)]
 
 
 def recipe(log: Log) -> str:

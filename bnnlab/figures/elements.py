@@ -8,7 +8,7 @@ import holoviews.plotting.mpl
 from holoviews.core.accessors import Opts
 
 from bnnlab.figures import paper, screen
-from bnnlab.figures.compose import Drawing
+from bnnlab.figures.compose import Drawing, beside
 from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
 from bnnlab.figures.theme import Look
 
@@ -136,7 +136,9 @@ def layout(drawing: Drawing) -> hv.Layout:
         overlays.append(_KIND[hv.Overlay](marks, group=f"P{number}"))
         for backend, own in zip(options, _panel_options(panel, look), strict=True):
             backend[f"Overlay.P{number}"] = own
-    whole: Any = _KIND[hv.Layout](overlays, group="Drawing").cols(drawing.columns)
+    whole: Any = _KIND[hv.Layout](overlays, group="Drawing").cols(
+        beside(drawing.panels, drawing.columns)
+    )
     options[0]["Layout.Drawing"] = dict(shared_axes=False, toolbar=None)
     options[1]["Layout.Drawing"] = dict(shared_axes=False, sublabel_format="", tight=False)
     for backend, specs in zip(("bokeh", "matplotlib"), options, strict=True):

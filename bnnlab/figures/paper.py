@@ -1,5 +1,6 @@
 """Figures on paper: how matplotlib axes are dressed."""
 
+import math
 import zlib
 from textwrap import wrap
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 from matplotlib import font_manager
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from bnnlab.figures import theme
-from bnnlab.figures.compose import Drawing
+from bnnlab.figures.compose import Drawing, beside
 from bnnlab.figures.marks import Band, Image, Line, Panel, Points, Spikes, Text
 
 # Inches, as the style files of the venues set them: ICML \columnwidth 3.25 and \textwidth 6.75;
@@ -22,6 +24,7 @@ WIDTHS = {
 }  # fmt: skip
 _MARKED = 5  # markers along a line
 INCHES = theme.POINTS / 72 / theme.SMALL  # on paper, of a pixel on the page
+_LEAST = 0.8  # of a heading's size, where there is little room
 _SECTION = 0.2  # inches for the words above a section of a sheet
 _DASHES = {
     "solid": "-",
@@ -112,9 +115,7 @@ def _draw_mark(axes, mark, look):
 def _rows(drawing: Drawing, width: float) -> list[list[Panel]]:
     """Put as many panels beside each other as have room, keeping together what belongs so."""
     panels = drawing.panels
-    first = panels[0].lane, panels[0].title
-    together = sum((panel.lane, panel.title) == first for panel in panels)
-    n = together * max(1, round(drawing.columns * width / WIDTHS["page"] / together))
+    n = beside(panels, drawing.columns * width / WIDTHS["page"])
     return [panels[i : i + n] for i in range(0, len(panels), n)]
 
 
@@ -151,7 +152,7 @@ def draw(drawing: Drawing, inches: float | None, *, headed: bool = True) -> Figu
             for mark in panel.marks:
                 _draw_mark(axes, mark, look)
             axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
-            dress(axes, panel, look)
+            dress(axes, panel, look, width * panel.share / sum(shares) - 0.15)
     if headed:
         _head(figure, drawing.title, words, look)
     return figure
@@ -172,10 +173,27 @@ def _section(axes, words, look):
               in_layout=False)  # fmt: skip
 
 
-def dress(axes, panel: Panel, look) -> None:
-    """Give axes the style of a page of print."""
+def _fitted(heading: str, room: float) -> tuple[str, float]:
+    """Return a heading and its size: smaller, then with fewer first words, where room is little."""
+    most, (lane, dot, rest) = theme.POINTS + 0.8, heading.partition(" · ")
+    font = font_manager.FontProperties()
+
+    def inches(words: str, size: float) -> float:
+        font.set_size(size)
+        return text_to_path.get_text_width_height_descent(words, font, ismath=False)[0] / 72
+
+    size = max(most * min(1.0, room / max(inches(heading, most), 1e-6)), _LEAST * most)
+    while inches(heading, 0.999 * size) > room and len(lane) > 2:
+        lane = lane.removesuffix("…")[:-1] + "…"
+        heading = lane + dot + rest
+    return heading, size
+
+
+def dress(axes, panel: Panel, look, room: float = math.inf) -> None:
+    """Give axes, so many inches wide, the style of a page of print."""
     axes.set_facecolor("none")
-    axes.set_title(panel.heading, loc="left", fontsize=theme.POINTS + 0.8, pad=3,
+    heading, size = _fitted(panel.heading, room)
+    axes.set_title(heading, loc="left", fontsize=size, pad=3,
                    color=look(panel.color, words=True))  # fmt: skip
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -1,17 +1,22 @@
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 import bnnlab
 from bnnlab import figures
-from bnnlab.figures import elements
+from bnnlab.figures import elements, paper
+from bnnlab.figures.compose import beside
 from bnnlab.figures.export import export, sheet
 from bnnlab.figures.marks import Line
 
@@ -289,3 +294,45 @@ def test_lines_differ_in_print_by_dash_or_marker(log):
     (panel, *_) = figures.drawing("curves", log).panels
     lines = [mark for mark in panel.marks if isinstance(mark, Line)]
     assert len({(line.dash, line.marker) for line in lines}) == len(lines) == len(log.lanes)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "layers", "together", "columns", "expected"),
+    [
+        (3, 3, 2, 4, 6),  # one lane a row, though there was room for two layers of three
+        (3, 4, 2, 4, 4),  # two rows a lane
+        (3, 2, 1, 4, 4),  # two lanes a row
+        (3, 3, 1, 4, 3),
+        (3, 5, 2, 4, 4),  # no number near begins each row with a lane
+        (1, 3, 2, 4, 4),  # nothing to part
+        (3, 3, 2, 1.9, 2),  # a narrow figure
+        (4, 1, 4, 4, 4),
+    ],
+)
+def test_lanes_begin_rows(lanes, layers, together, columns, expected, log):
+    panel = figures.drawing("weights", log).panels[0]
+    panels = [
+        replace(panel, lane=str(lane), title=str(layer))
+        for lane in range(lanes)
+        for layer in range(layers)
+        for _ in range(together)
+    ]
+    assert beside(panels, columns) == expected
+
+
+@pytest.mark.parametrize("inches", [6.75, 2.4])
+def test_headings_have_room(inches, log):
+    drawing = figures.drawing("weights", log)
+    panels = [
+        replace(panel, heading=panel.heading.replace("BNN", "A scheme of a rather long name"))
+        for panel in drawing.panels
+    ]
+    with mpl.rc_context(paper.settings()):
+        figure = paper.draw(replace(drawing, panels=panels), inches)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        renderer = canvas.get_renderer()
+        headings = [axes._left_title.get_window_extent(renderer) for axes in figure.axes]
+    assert len(headings) == len(panels)
+    for one, following in itertools.pairwise(headings):
+        assert one.x1 <= following.x0 or following.y1 < one.y0  # beside it, or below
