@@ -9,7 +9,7 @@
 
 #define LEAST_ROWS 3
 #define LEAST_CODE_ROWS 16  /* times all planes but one */
-#define LEAST_SIGN_ROWS 48  /* and outputs, which one layout of these rows must be worth */
+#define LEAST_SIGN_ROWS 28  /* and outputs, which one layout of these rows must be worth */
 #define LEAST_SIGN_OUTPUTS 192
 #define FEW_SIGN_ROWS 8     /* beyond whole tiles: counting bits is faster than one more tile */
 #define APART(steps) (((steps) + 1) * TILE_BYTES) /* of tiles, for their lines to spread in caches */
@@ -139,48 +139,93 @@ static struct bnnlab_walk one_run(size_t words)
     return walk;
 }
 
+/* How many of m rows go through tiles: all; or none, where AVX-512 is faster; or whole tiles. */
+static size_t rows_of_tiles(const struct bnnlab_walk *walk, size_t planes, size_t m, size_t n)
+{
+    const size_t each = steps_of(walk->length * 32);
+    const int too_few = planes == 1 ? m < LEAST_SIGN_ROWS || n < LEAST_SIGN_OUTPUTS
+                                    : m * (planes - 1) < LEAST_CODE_ROWS;
+    if (too_few || planes > MOST_PLANES || !each || !tiles_together(walk->segments * each))
+        return 0;
+    return planes == 1 && m % TILE_ROWS <= FEW_SIGN_ROWS ? m - m % TILE_ROWS : m;
+}
+
+/* The sums of codes -> out [m, n], or what comes of them -> `codes`. */
+static void codes_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                          const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
+                          int32_t *out, const struct bnnlab_codes *codes)
+{
+    const size_t most = tiles_together(walk->segments * steps_of(walk->length * 32));
+    const uint32_t every = (uint32_t)(32 * walk->length * walk->segments) * ((1u << planes) - 1);
+    struct bnnlab_finish finish = {.start = ones ? 0 : (int32_t)((uint32_t)base - every),
+                                   .every = (int32_t)every, .planes = planes, .ones = ones};
+    struct bnnlab_rows rows;
+    for (size_t i = 0, some; i < m; i += some) {
+        const struct bnnlab_codes to = codes ? bnnlab_codes_from(codes, i) : (struct bnnlab_codes){0};
+        some = rows_together(m - i, most, 1);
+        finish.codes = codes ? &to : NULL;
+        lay_out_codes(a + i * walk->row_step, walk, planes, some, &rows);
+        bnnlab_amx_multiply(&rows, BNNLAB_CODES, walk, panels, &finish, some, n,
+                            codes ? NULL : out + i * n);
+    }
+}
+
 void bnnlab_amx_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
                         const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
                         int32_t *out)
 {
-    const size_t each = steps_of(walk->length * 32), most = tiles_together(walk->segments * each);
-    const int too_few = planes == 1 ? m < LEAST_SIGN_ROWS || n < LEAST_SIGN_OUTPUTS
-                                    : m * (planes - 1) < LEAST_CODE_ROWS;
-    if (too_few || planes > MOST_PLANES || !most || !walk->segments || !each) {
-        bnnlab_avx512_carry.product(a, walk, planes, panels, ones, base, m, n, out);
-        return;
-    }
-    const size_t few = planes == 1 && m % TILE_ROWS <= FEW_SIGN_ROWS ? m % TILE_ROWS : 0;
-    m -= few;
-    bnnlab_avx512_carry.product(a + m * walk->row_step, walk, planes, panels, ones, base, few, n,
-                                out + m * n);
-    const uint32_t every = (uint32_t)(32 * walk->length * walk->segments) * ((1u << planes) - 1);
-    const struct bnnlab_finish finish = {.start = ones ? 0 : (int32_t)((uint32_t)base - every),
-                                         .every = (int32_t)every, .planes = planes, .ones = ones};
+    const size_t tiled = rows_of_tiles(walk, planes, m, n);
+    codes_product(a, walk, planes, panels, ones, base, tiled, n, out, NULL);
+    bnnlab_avx512_carry.product(a + tiled * walk->row_step, walk, planes, panels, ones, base, m - tiled,
+                                n, out + tiled * n);
+}
+
+int bnnlab_amx_product_codes(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                             const uint32_t *panels, const int32_t *ones, int32_t base, size_t m,
+                             size_t n, const struct bnnlab_codes *to)
+{
+    const size_t tiled = to->levels == 1 ? rows_of_tiles(walk, planes, m, n) : 0;
+    const struct bnnlab_codes left = bnnlab_codes_from(to, tiled);
+    if (!tiled)
+        return 0;
+    codes_product(a, walk, planes, panels, ones, base, tiled, n, NULL, to);
+    bnnlab_codes_by_tiles(&bnnlab_avx512_carry, a + tiled * walk->row_step, walk, planes, panels, ones,
+                          base, m - tiled, n, &left);
+    return 1;
+}
+
+/* The sums of bytes -> out [m, n], or their signs -> `to`. Returns whether this is faster than AVX-512;
+ * otherwise nothing is done. */
+static int bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
+                         int32_t *out, const struct bnnlab_codes *to)
+{
+    const size_t most = tiles_together(steps_of(k));
+    if (m < LEAST_ROWS || !most || !k)
+        return 0;
+    const struct bnnlab_walk walk = one_run(BNNLAB_WORDS(k));
     struct bnnlab_rows rows;
     for (size_t i = 0, some; i < m; i += some) {
+        const struct bnnlab_codes from = to ? bnnlab_codes_from(to, i) : (struct bnnlab_codes){0};
+        const struct bnnlab_finish finish = {.codes = to ? &from : NULL};
         some = rows_together(m - i, most, 1);
-        lay_out_codes(a + i * walk->row_step, walk, planes, some, &rows);
-        bnnlab_amx_multiply(&rows, BNNLAB_CODES, walk, panels, &finish, some, n, out + i * n);
+        lay_out_bytes(codes + i * k, some, k, &rows);
+        bnnlab_amx_multiply(&rows, BNNLAB_BYTES, &walk, panels, &finish, some, n,
+                            to ? NULL : out + i * n);
     }
+    return 1;
 }
 
 void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n,
                               size_t k, int32_t *out)
 {
-    const size_t most = tiles_together(steps_of(k));
-    if (m < LEAST_ROWS || !most || !k) {
+    if (!bytes_product(codes, panels, m, n, k, out, NULL))
         bnnlab_avx512.bytes_product(codes, panels, m, n, k, out);
-        return;
-    }
-    const struct bnnlab_walk walk = one_run(BNNLAB_WORDS(k));
-    const struct bnnlab_finish finish = {0};
-    struct bnnlab_rows rows;
-    for (size_t i = 0, some; i < m; i += some) {
-        some = rows_together(m - i, most, 1);
-        lay_out_bytes(codes + i * k, some, k, &rows);
-        bnnlab_amx_multiply(&rows, BNNLAB_BYTES, &walk, panels, &finish, some, n, out + i * n);
-    }
+}
+
+int bnnlab_amx_bytes_codes(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
+                           const struct bnnlab_codes *to)
+{
+    return to->levels == 1 && bytes_product(codes, panels, m, n, k, NULL, to);
 }
 
 int bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,

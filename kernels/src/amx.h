@@ -66,19 +66,20 @@ struct bnnlab_rows {
 
 /* What becomes of sums, which begin with `start`: they are stored; or with `ones`, those of codes of
  * bit planes come of them, where `every` is what all inputs add if nothing mismatches; or with `units`,
- * those of real inputs, four rows of sums each. */
+ * those of real inputs, four rows of sums each. With `codes`, of one level, only signs are stored. */
 struct bnnlab_finish {
     int32_t start, every;
     size_t planes;
     const int32_t *ones;
     const double *units;
+    const struct bnnlab_codes *codes;
 };
 
 /* What rows hold: bytes 0 .. 255; codes, which are signed; codes that several steps of a tile, or tiles,
  * share, so that the first cache should keep them. */
 enum bnnlab_kind { BNNLAB_BYTES, BNNLAB_CODES, BNNLAB_IMAGE };
 
-/* The sums of m rows, as they leave, with the signs of n outputs -> out [rows kept, n]. Where a run of
+/* The sums of m rows, as they leave, with the signs of n outputs -> out [rows kept, n], or NULL. Where a run of
  * the weights' words ends within a step, the rows' bytes must be 0 for the rest of it. */
 void bnnlab_amx_multiply(const struct bnnlab_rows *rows, enum bnnlab_kind kind,
                          const struct bnnlab_walk *walk, const uint32_t *panels,

@@ -2,7 +2,7 @@
 #include "amx.h"
 
 #define BLOCK 18        /* steps of weights, at most, that are in the first cache together; */
-#define SMALL_BLOCK 12  /* and with waiting sums, where there are several blocks */
+#define SMALL_BLOCK 16  /* and with waiting sums, where there are several blocks */
 #define GROUP 8         /* tiles at most whose sums wait there for the next block */
 
 /* The intrinsics of tiles do not tell the compiler what memory they read: without this, what was
@@ -27,16 +27,27 @@ static void configure(void)
     _tile_loadconfig(&all);
 }
 
+/* Of a block, what is still to be made of weights' bits: bytes. */
+struct making {
+    const uint32_t *at;             /* the next two words, of one panel, */
+    size_t other;                   /* and so many words later, of the other */
+    size_t word, end, length;       /* where these are in their run; where its last step ends, of which
+                                     * a word may be missing */
+    size_t next;                    /* words from the last step to the next run */
+    uint8_t *to;                    /* where the first panel's bytes go, */
+    size_t second;                  /* and so many bytes later, the second one's */
+    size_t left;                    /* steps */
+};
+
 /* Weights' bits on their way to bytes, a block of one or two panels at a time. While the last tiles of
  * rows go by, the next block takes the place of the one before, step by step: there lines of the first
  * cache have just been read, and another unit of the processor makes the bytes. */
 struct maker {
     const struct bnnlab_walk *walk;
-    const uint32_t *panel, *run;    /* the panel being made, and a run of its words */
+    const uint32_t *panel;          /* the one being made */
     size_t n;                       /* outputs from this panel on */
     size_t steps, step, block;      /* of a panel; those begun; of a block, at most */
-    size_t word, left;              /* of the run; of the block, to be made */
-    uint8_t *to;
+    struct making now;
     _Alignas(64) uint8_t signs[2 * BLOCK * TILE_BYTES];
 };
 
@@ -62,64 +73,65 @@ static void begin_block(struct maker *maker)
 {
     const size_t steps = smaller(maker->steps - maker->step, maker->block);
     maker->step += steps;
-    maker->left = 2 * steps;
-    maker->to = maker->signs;
+    maker->now.left = steps;
+    maker->now.to = maker->signs;
+}
+
+static void begin_panels(struct maker *maker)
+{
+    const struct bnnlab_walk *walk = maker->walk;
+    maker->now.at = maker->panel;
+    maker->now.other = maker->n > BNNLAB_LANES ? walk->panel_words * BNNLAB_LANES : 0;
+    maker->now.word = maker->step = 0;
 }
 
 static void begin(struct maker *maker, const uint32_t *panels, const struct bnnlab_walk *walk, size_t n,
                   size_t steps)
 {
     maker->walk = walk;
-    maker->panel = maker->run = panels;
+    maker->panel = panels;
     maker->n = n;
     maker->steps = steps;
     maker->block = steps <= BLOCK ? steps : tile_rows(steps, SMALL_BLOCK);
-    maker->step = maker->word = 0;
+    maker->now.length = walk->length;
+    maker->now.end = 2 * steps_of(walk->length * 32);
+    maker->now.next = (walk->b_step + 2 - maker->now.end) * BNNLAB_LANES;
+    maker->now.second = maker->block * TILE_BYTES;
+    begin_panels(maker);
     begin_block(maker);
 }
 
-/* The next word as bytes, four inputs of 16 outputs in 64; two words take turns. Steps begin anew with
- * every run of words. */
-ALWAYS_INLINE void make_word(struct maker *maker)
+/* The next step as bytes, four inputs of 16 outputs in 64; two words take turns. */
+ALWAYS_INLINE void make_step(struct making *now)
 {
-    const struct bnnlab_walk *walk = maker->walk;
-    const size_t other = maker->n > BNNLAB_LANES ? walk->panel_words * BNNLAB_LANES : 0;
-    const __mmask16 there = maker->word < walk->length ? 0xFFFF : 0;
-    const uint32_t *at = maker->run + maker->word * BNNLAB_LANES;
-    const size_t second = maker->block * TILE_BYTES, half = maker->word % 2;
-    uint8_t *to = maker->to + half * 64;
-    const __m512i b = _mm512_maskz_loadu_epi32(there, at);
-    const __m512i c = _mm512_maskz_loadu_epi32(there, at + other);
-    UNROLL for (int bit = 0; bit < 8; bit++, to += 128) {
-        const __m512i place = _mm512_set1_epi64(SIGN_OF(bit));
-        _mm512_store_si512(to, _mm512_gf2p8affine_epi64_epi8(b, place, 0xFF));
-        _mm512_store_si512(to + second, _mm512_gf2p8affine_epi64_epi8(c, place, 0xFF));
+    UNROLL for (size_t half = 0; half < 2; half++) {
+        const uint32_t *at = now->at + half * BNNLAB_LANES;
+        const __mmask16 there = now->word + half < now->length ? 0xFFFF : 0;
+        const __m512i b = _mm512_maskz_loadu_epi32(there, at);
+        const __m512i c = _mm512_maskz_loadu_epi32(there, at + now->other);
+        uint8_t *to = now->to + half * 64;
+        UNROLL for (int bit = 0; bit < 8; bit++, to += 128) {
+            const __m512i place = _mm512_set1_epi64(SIGN_OF(bit));
+            _mm512_store_si512(to, _mm512_gf2p8affine_epi64_epi8(b, place, 0xFF));
+            _mm512_store_si512(to + now->second, _mm512_gf2p8affine_epi64_epi8(c, place, 0xFF));
+        }
     }
-    maker->to += half * TILE_BYTES;
-    maker->left--;
-    if (++maker->word == 2 * steps_of(walk->length * 32)) {
-        maker->word = 0;
-        maker->run += walk->b_step * BNNLAB_LANES;
-    }
-}
-
-/* Two words, as long as some are left. */
-static __attribute__((noinline)) void make_step(struct maker *maker)
-{
-    for (int word = 0; word < 2 && maker->left; word++)
-        make_word(maker);
+    const int ended = now->word + 2 == now->end;
+    now->word = ended ? 0 : now->word + 2;
+    now->at += ended ? now->next : 2 * BNNLAB_LANES;
+    now->to += TILE_BYTES;
+    now->left--;
 }
 
 /* Finishes the block that was begun last, and begins the one after it, of which nothing is made yet. */
 static void finish_block(struct maker *maker)
 {
-    while (maker->left)
-        make_word(maker);
+    while (maker->now.left)
+        make_step(&maker->now);
     if (maker->step == maker->steps) {
         maker->panel += 2 * maker->walk->panel_words * BNNLAB_LANES;
         maker->n -= smaller(maker->n, 2 * BNNLAB_LANES);
-        maker->run = maker->panel;
-        maker->step = maker->word = 0;
+        begin_panels(maker);
     }
     if (maker->n)
         begin_block(maker);
@@ -136,7 +148,7 @@ struct tiles {
     int32_t (*sums)[2][SUMS];
     struct place to[2];
     size_t fetched;                 /* rows a step of each tile whose lines are about to be written */
-    struct maker *maker;            /* makes the steps after these; NULL where others still need them */
+    struct making *making;          /* of the steps after these; NULL where others still need them */
 };
 
 /* The lines of a row that two panels are about to write: where it begins within one, three. */
@@ -171,8 +183,11 @@ ALWAYS_INLINE void multiply(const enum bnnlab_kind kind, const int tall, const i
     const size_t row = tiles->row, fetched = tiles->fetched;
     const struct place to = tiles->to[0], next = tiles->to[1];
     const char *line = (const char *)to.at, *other = (const char *)next.at;
-    struct maker *const maker = tiles->maker;
+    struct making *const making = tiles->making;
     int32_t(*sums)[2][SUMS] = tiles->sums;
+    struct making now = {0};
+    if (making)
+        now = *making;
     write_down(tiles);
     if (tiles->begun) {
         _tile_loadd(0, sums[0][0], 64);
@@ -204,17 +219,19 @@ ALWAYS_INLINE void multiply(const enum bnnlab_kind kind, const int tall, const i
         if (tall) {
             LOAD_ROWS(5, second + *offset);
             DOT(2, 5, 6);
-            if (wide)
-                DOT(3, 5, 7);
         }
-        if (maker)
-            make_step(maker);
+        if (now.left)
+            make_step(&now);
+        if (tall && wide)
+            DOT(3, 5, 7);
         for (size_t e = 0; e < fetched; e++, line += to.row, other += next.row) {
             fetch(line);
             if (tall)
                 fetch(other);
         }
     }
+    if (making)
+        *making = now;
     _tile_stored(0, to.at, to.row);
     if (wide)
         _tile_stored(1, to.at + to.panel, to.row);
@@ -252,7 +269,7 @@ static void find_places(struct task *task, const struct bnnlab_finish *finish, s
                         size_t count, size_t m, size_t left, size_t out_step, int32_t *out)
 {
     const size_t pitch = task->rows->pitch, kept = task->rows->kept;
-    const int plain = !finish->ones && !finish->units && left >= 2 * BNNLAB_LANES;
+    const int plain = !finish->ones && !finish->units && !finish->codes && left >= 2 * BNNLAB_LANES;
     for (size_t t = 0; t < count; t++) {
         const size_t row = first + t * TILE_ROWS, x = row % pitch;
         const struct place aside = {task->sums[t][0], 64, SUMS};
@@ -285,7 +302,7 @@ static void multiply_panels(struct task *task, enum bnnlab_kind kind, int wide, 
                 .begun = from != 0,
                 .start = task->started ? task->start : NULL,
                 .sums = task->sums + t,
-                .maker = next == task->last ? task->maker : NULL,
+                .making = next == task->last ? &task->maker->now : NULL,
             };
             for (size_t e = 0; e < 2; e++) {
                 const struct place aside = {task->sums[t + e * (tall - 1)][0], 64, SUMS};
@@ -299,6 +316,19 @@ static void multiply_panels(struct task *task, enum bnnlab_kind kind, int wide, 
     write_down(task);
 }
 
+/* What sums of codes, as bytes, come to. */
+ALWAYS_INLINE __m512i sums_of_codes(__m512i sum, __m512i from, __m512i every)
+{
+    return _mm512_sub_epi32(from, _mm512_srli_epi32(_mm512_sub_epi32(every, sum), 1));
+}
+
+/* What those of an output are without mismatches. */
+ALWAYS_INLINE __m512i most_of(__mmask16 lanes, const int32_t *ones, size_t planes)
+{
+    return _mm512_mullo_epi32(_mm512_maskz_loadu_epi32(lanes, ones),
+                              _mm512_set1_epi32((1 << planes) - 1));
+}
+
 /* Of a group of m rows that begins with row `first`, those that lie aside, with up to two panels. */
 ALWAYS_INLINE void store_integers(const struct task *task, const struct bnnlab_finish *finish,
                                   const int32_t *ones, size_t first, size_t m, size_t n,
@@ -306,14 +336,12 @@ ALWAYS_INLINE void store_integers(const struct task *task, const struct bnnlab_f
 {
     const size_t pitch = task->rows->pitch, kept = task->rows->kept;
     const __m512i every = _mm512_set1_epi32(finish->every);
-    const __m512i most = _mm512_set1_epi32((1 << finish->planes) - 1);
     __mmask16 lanes[2];
     __m512i from[2];
     for (size_t p = 0; p < 2; p++) {
         lanes[p] = (__mmask16)tail_mask(smaller(n - smaller(n, p * BNNLAB_LANES), BNNLAB_LANES));
         if (ones)
-            from[p] = _mm512_mullo_epi32(
-                _mm512_maskz_loadu_epi32(lanes[p], ones + p * BNNLAB_LANES), most);
+            from[p] = most_of(lanes[p], ones + p * BNNLAB_LANES, finish->planes);
     }
     size_t x = first % pitch;
     out += (first / pitch * kept + smaller(x, kept)) * out_step;
@@ -329,13 +357,42 @@ ALWAYS_INLINE void store_integers(const struct task *task, const struct bnnlab_f
             for (size_t p = 0; p < 2; p++) {
                 __m512i sum = _mm512_load_si512(task->sums[tile][p] + i % TILE_ROWS * BNNLAB_LANES);
                 if (ones)
-                    sum = _mm512_sub_epi32(from[p],
-                                           _mm512_srli_epi32(_mm512_sub_epi32(every, sum), 1));
+                    sum = sums_of_codes(sum, from[p], every);
                 _mm512_mask_storeu_epi32(out + p * BNNLAB_LANES, lanes[p], sum);
             }
             out += out_step;
         }
         x = x + 1 == pitch ? 0 : x + 1;
+    }
+}
+
+/* The signs of m rows of sums with the 32 outputs from j on, a word of each: bit 1 where a sum reaches
+ * its threshold, or does not. */
+ALWAYS_INLINE void store_signs(const struct task *task, const struct bnnlab_finish *finish,
+                               const int32_t *ones, size_t first, size_t m, size_t j, size_t n)
+{
+    const struct bnnlab_codes *to = finish->codes;
+    const __m512i every = _mm512_set1_epi32(finish->every);
+    uint32_t *word = to->bits + first * to->words + j / 32, there = 0;
+    __m512i from[2], thresholds[2];
+    for (size_t p = 0; p < 2; p++) {
+        const size_t at = j + p * BNNLAB_LANES;
+        const __mmask16 lanes = (__mmask16)tail_mask(smaller(n - smaller(n, at), BNNLAB_LANES));
+        there |= (uint32_t)lanes << (p * BNNLAB_LANES);
+        thresholds[p] = _mm512_maskz_loadu_epi32(lanes, to->thresholds + at);
+        if (ones)
+            from[p] = most_of(lanes, ones + at, finish->planes);
+    }
+    for (size_t i = 0; i < m; i++, word += to->words) {
+        uint32_t bits = 0;
+        UNROLL for (size_t p = 0; p < 2; p++) {
+            __m512i sum =
+                _mm512_load_si512(task->sums[i / TILE_ROWS][p] + i % TILE_ROWS * BNNLAB_LANES);
+            if (ones)
+                sum = sums_of_codes(sum, from[p], every);
+            bits |= (uint32_t)_mm512_cmpge_epi32_mask(sum, thresholds[p]) << (p * BNNLAB_LANES);
+        }
+        *word = (bits ^ to->flip[j / 32]) & there;
     }
 }
 
@@ -379,11 +436,15 @@ static void multiply_some(struct task *task, enum bnnlab_kind kind, const struct
         for (size_t t = first; t < last; t += together) {
             const size_t count = smaller(last - t, together), row = t * tile_rows;
             const size_t some = smaller(m - row, count * tile_rows), left = n - j;
-            int32_t *to = (int32_t *)out + j;
+            int32_t *to = out ? (int32_t *)out + j : NULL;
             find_places(task, finish, row, count, some, left, n, to);
             multiply_panels(task, kind, left > BNNLAB_LANES, t, count);
             if (finish->units)
                 store_reals(task, finish->units + row, some, left, n, (float *)to + row * n);
+            else if (finish->codes && finish->ones)
+                store_signs(task, finish, finish->ones, row, some, j, n);
+            else if (finish->codes)
+                store_signs(task, finish, NULL, row, some, j, n);
             else if (finish->ones)
                 store_integers(task, finish, finish->ones + j, row, some, left, n, to);
             else

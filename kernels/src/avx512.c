@@ -630,17 +630,18 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 
 const struct bnnlab_family bnnlab_avx512 = {
     pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, real_product,
-    threshold, NULL,
+    threshold, NULL, NULL, NULL,
 };
 
 const struct bnnlab_family bnnlab_avx512_carry = {
     pack_signs, pack_channels, pack_codes, product_carry, bytes_product, sign_product, real_product,
-    threshold, NULL,
+    threshold, NULL, NULL, NULL,
 };
 
 #ifdef BNNLAB_AMX_BUILT
 const struct bnnlab_family bnnlab_amx = {
     pack_signs, pack_channels, pack_codes, bnnlab_amx_product, bnnlab_amx_bytes_product,
-    bnnlab_amx_sign_product, real_product, threshold, bnnlab_amx_convolve,
+    bnnlab_amx_sign_product, real_product, threshold, bnnlab_amx_convolve, bnnlab_amx_product_codes,
+    bnnlab_amx_bytes_codes,
 };
 #endif

@@ -26,6 +26,25 @@ struct bnnlab_field {
     size_t first, down, across;
 };
 
+/* Where sums go that become codes: thresholds [levels, n] and flips [words(n)] as bnnlab_threshold has
+ * them, and of the bits the first, the words from a row to the next, and those from a plane to the
+ * next. */
+struct bnnlab_codes {
+    const int32_t *thresholds;
+    size_t levels;
+    const uint32_t *flip;
+    uint32_t *bits;
+    size_t words, plane;
+};
+
+/* The same from a row on. */
+static inline struct bnnlab_codes bnnlab_codes_from(const struct bnnlab_codes *codes, size_t row)
+{
+    struct bnnlab_codes from = *codes;
+    from.bits += row * codes->words;
+    return from;
+}
+
 struct bnnlab_family {
     /* Returns whether a NaN was met. */
     int (*pack_signs)(const float *x, size_t rows, size_t k, uint32_t *bits);
@@ -63,7 +82,23 @@ struct bnnlab_family {
      * windows must lie on the image. NULL where it never is. */
     int (*convolve)(const struct bnnlab_field *field, const uint32_t *panels, const int32_t *ones,
                     size_t n, int32_t *out);
+
+    /* The codes of the sums of `product`, where making them at once is faster than making sums first;
+     * returns whether it is. NULL where it never is. */
+    int (*product_codes)(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                         const uint32_t *panels, const int32_t *ones, int32_t base,
+                         size_t m, size_t n, const struct bnnlab_codes *to);
+
+    /* The same of the sums of `bytes_product`. */
+    int (*bytes_codes)(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
+                       const struct bnnlab_codes *to);
 };
+
+/* The codes of the sums of a family's `product`, which are made a tile at a time. */
+void bnnlab_codes_by_tiles(const struct bnnlab_family *family, const uint32_t *a,
+                           const struct bnnlab_walk *walk, size_t planes, const uint32_t *panels,
+                           const int32_t *ones, int32_t base, size_t m, size_t n,
+                           const struct bnnlab_codes *to);
 
 /* The kernels a call with `isa` uses; NULL when there are none such. */
 const struct bnnlab_family *bnnlab_family_of(int isa);
@@ -84,8 +119,13 @@ extern const struct bnnlab_family bnnlab_amx;
 void bnnlab_amx_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
                         const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
                         int32_t *out);
+int bnnlab_amx_product_codes(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                             const uint32_t *panels, const int32_t *ones, int32_t base, size_t m,
+                             size_t n, const struct bnnlab_codes *to);
 void bnnlab_amx_bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n,
                               size_t k, int32_t *out);
+int bnnlab_amx_bytes_codes(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
+                           const struct bnnlab_codes *to);
 int bnnlab_amx_sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                             float *out);
 int bnnlab_amx_convolve(const struct bnnlab_field *field, const uint32_t *panels, const int32_t *ones,

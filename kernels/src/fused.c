@@ -14,7 +14,8 @@ struct product {
     const uint32_t *a, *panels;
     const int32_t *ones;
     struct bnnlab_walk walk;
-    size_t planes, m, n, k;
+    size_t planes, m, n;
+    int32_t base;
 };
 
 static void tile_of(const struct product *of, size_t i, size_t j, size_t rows, size_t columns,
@@ -22,7 +23,40 @@ static void tile_of(const struct product *of, size_t i, size_t j, size_t rows, s
 {
     of->family->product(of->a + i * of->walk.row_step, &of->walk, of->planes,
                         of->panels + j * of->walk.panel_words, of->ones ? of->ones + j : NULL,
-                        (int32_t)of->k, rows, columns, tile);
+                        of->base, rows, columns, tile);
+}
+
+static void codes_by_tiles(const struct product *of, const struct bnnlab_codes *to)
+{
+    size_t planes = 0;
+    while (to->levels >> planes)
+        planes++;
+    for (size_t j = 0; j < of->n; j += COLUMNS) {
+        const size_t columns = of->n - j < COLUMNS ? of->n - j : COLUMNS, wide = BNNLAB_WORDS(columns);
+        int32_t level[255 * COLUMNS], tile[ROWS * COLUMNS];
+        uint32_t codes[8 * ROWS * (COLUMNS / 32)];
+        for (size_t l = 0; l < to->levels; l++)
+            memcpy(level + l * columns, to->thresholds + l * of->n + j, columns * sizeof *level);
+        for (size_t i = 0; i < of->m; i += ROWS) {
+            const size_t rows = of->m - i < ROWS ? of->m - i : ROWS;
+            tile_of(of, i, j, rows, columns, tile);
+            of->family->threshold(tile, 0, rows, columns, level, to->levels, planes, to->flip + j / 32,
+                                  codes);
+            for (size_t p = 0; p < planes; p++)
+                for (size_t r = 0; r < rows; r++)
+                    memcpy(to->bits + p * to->plane + (i + r) * to->words + j / 32,
+                           codes + (p * rows + r) * wide, wide * sizeof *codes);
+        }
+    }
+}
+
+void bnnlab_codes_by_tiles(const struct bnnlab_family *family, const uint32_t *a,
+                           const struct bnnlab_walk *walk, size_t planes, const uint32_t *panels,
+                           const int32_t *ones, int32_t base, size_t m, size_t n,
+                           const struct bnnlab_codes *to)
+{
+    const struct product product = {family, a, panels, ones, *walk, planes, m, n, base};
+    codes_by_tiles(&product, to);
 }
 
 static int check(int isa, const uint32_t *a, size_t a_length, size_t planes, const uint32_t *panels,
@@ -32,7 +66,8 @@ static int check(int isa, const uint32_t *a, size_t a_length, size_t planes, con
     const size_t words = BNNLAB_WORDS(k);
     size_t a_needed, panels_needed;
     const struct product all = {bnnlab_family_of(isa), a, panels, ones,
-                                {words, m * words, 1, words, words, words, words}, planes, m, n, k};
+                                {words, m * words, 1, words, words, words, words}, planes, m, n,
+                                (int32_t)k};
     *product = all;
     REFUSE_UNLESS(all.family, BNNLAB_NO_SUCH_ISA);
     REFUSE_UNLESS(planes >= 1 && planes <= 8 && k <= INT32_MAX / (((size_t)1 << planes) - 1) &&
@@ -70,23 +105,10 @@ int bnnlab_product_threshold(int isa, const uint32_t *a, size_t a_length, size_t
                   BNNLAB_BAD_LENGTH);
     if (bits_needed == 0)
         return BNNLAB_OK;
-    for (size_t j = 0; j < n; j += COLUMNS) {
-        const size_t columns = n - j < COLUMNS ? n - j : COLUMNS, wide = BNNLAB_WORDS(columns);
-        int32_t level[255 * COLUMNS], tile[ROWS * COLUMNS];
-        uint32_t codes[8 * ROWS * (COLUMNS / 32)];
-        for (size_t l = 0; l < levels; l++)
-            memcpy(level + l * columns, thresholds + l * n + j, columns * sizeof *level);
-        for (size_t i = 0; i < m; i += ROWS) {
-            const size_t rows = m - i < ROWS ? m - i : ROWS;
-            tile_of(&product, i, j, rows, columns, tile);
-            product.family->threshold(tile, 0, rows, columns, level, levels, out_planes,
-                                      flip + j / 32, codes);
-            for (size_t p = 0; p < out_planes; p++)
-                for (size_t r = 0; r < rows; r++)
-                    memcpy(bits + (p * m + i + r) * words + j / 32, codes + (p * rows + r) * wide,
-                           wide * sizeof *bits);
-        }
-    }
+    const struct bnnlab_codes to = {thresholds, levels, flip, bits, words, m * words};
+    if (!product.family->product_codes ||
+        !product.family->product_codes(a, &product.walk, planes, panels, ones, (int32_t)k, m, n, &to))
+        codes_by_tiles(&product, &to);
     return BNNLAB_OK;
 }
 

@@ -357,5 +357,5 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 
 const struct bnnlab_family bnnlab_neon = {
     pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, real_product,
-    threshold, NULL,
+    threshold, NULL, NULL, NULL,
 };

@@ -416,6 +416,30 @@ static void integer_tile(const struct run *run, const struct bnnlab_layer *layer
             sums[e] = sums[e] >> 1 | (sums[e] & 0x80000000u);
 }
 
+/* Whether nothing but thresholds comes between the sums of one product and signs, which lie one after
+ * another. */
+static int straight(const struct bnnlab_layer *layer, const struct sizes *is, const struct image *to)
+{
+    return is->dense && layer->levels == 1 && layer->patterns.length == 0 && layer->sign_planes == 1 &&
+           layer->factors.at[0] == 1 && !to->pad_down && !to->pad_across;
+}
+
+/* Signs straight from a product of codes, where the kernels have that. Returns whether they are done. */
+static int codes_to_signs(const struct run *run, const struct bnnlab_layer *layer,
+                          const struct sizes *is, const struct image *image, size_t rows,
+                          const struct image *to)
+{
+    if (!run->family->product_codes || layer->operands != BNNLAB_BITS_BY_SIGNS ||
+        !straight(layer, is, to) || laid_out(is) || image->planes > 8 ||
+        !(is->signs || layer->given.gap == 1) || layer->offsets.length || layer->halved)
+        return 0;
+    const struct bnnlab_walk walk = {is->row_words, image->plane, 1, is->row_words, 0, 0, is->row_words};
+    const struct bnnlab_codes codes = {layer->thresholds.at, 1, layer->flip.at, to->bits, to->words, 0};
+    return run->family->product_codes(image->bits, &walk, image->planes, layer->panels.at,
+                                      is->signs ? NULL : layer->ones.at, (int32_t)is->inputs, rows,
+                                      layer->outputs, &codes);
+}
+
 static float part_of(const struct bnnlab_layer *layer, size_t plane)
 {
     return (float)layer->factors.at[plane] * (layer->halved ? 0.5f : 1.0f);
@@ -528,6 +552,39 @@ static void byte_tile(const struct run *run, const struct bnnlab_layer *layer, c
     }
 }
 
+/* The least sum of bytes that reaches a threshold, the key of a real sum: both are whole numbers times
+ * a power of two, so that nothing is lost. */
+static int32_t least_sum(int32_t key, const struct grid *grid, int32_t total, float units)
+{
+    const int32_t pattern = key < 0 ? key ^ 0x7fffffff : key;
+    float number;
+    memcpy(&number, &pattern, 4);
+    number *= units;
+    /* Sums are below 2**24: what is beyond, all of them reach, or none, as with keys of no number. */
+    const float beyond = key < 0 ? -0x1p30f : 0x1p30f;
+    const float real = size_of(number) < 0x1p30f ? number : beyond;
+    const int32_t least = (int32_t)real + ((float)(int32_t)real < real); /* rounded up */
+    const int64_t left = least - (int64_t)grid->low * total, last = ((int64_t)1 << grid->shift) - 1;
+    return (int32_t)(left > 0 ? (left + last) >> grid->shift : -(-left >> grid->shift));
+}
+
+/* Signs straight from a product of bytes, the same way; of a few rows, their sums are made faster than
+ * these thresholds. */
+static int bytes_to_signs(const struct run *run, const struct bnnlab_layer *layer,
+                          const struct sizes *is, const uint8_t *bytes, const struct grid *grid,
+                          size_t rows, const struct image *to)
+{
+    const size_t n = layer->outputs;
+    int32_t *least = (int32_t *)run->tiles[0];
+    if (!run->family->bytes_codes || rows < LEAST_ROWS || !straight(layer, is, to) ||
+        n > run->plan.tile / 4)
+        return 0;
+    for (size_t j = 0; j < n; j++)
+        least[j] = least_sum(layer->thresholds.at[j], grid, layer->totals.at[j],
+                             layer->halved ? 512.0f : 256.0f);
+    const struct bnnlab_codes codes = {least, 1, layer->flip.at, to->bits, to->words, 0};
+    return run->family->bytes_codes(bytes, layer->panels.at, rows, n, is->inputs, &codes);
+}
 
 /* XNOR-Net's K of every place of a sample: the mean over its window of the mean size of a pixel's
  * channels. */
@@ -603,6 +660,9 @@ static int run_sums(const struct run *run, const struct bnnlab_layer *layer, con
         if (bytes)
             as_bytes(given, numbers, &grid, run->aside);
     }
+    if (bytes ? bytes_to_signs(run, layer, &is, run->aside, &grid, rows, to)
+              : codes_to_signs(run, layer, &is, from, rows, to))
+        return 0;
     const struct group group = group_of(layer, &is, rows, whole || bytes);
     const size_t down = layer->pool_last ? 1 : layer->pool_down;
     const size_t across = layer->pool_last ? 1 : layer->pool_across;

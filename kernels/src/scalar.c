@@ -184,5 +184,5 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 
 const struct bnnlab_family bnnlab_scalar = {
     pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, real_product, threshold,
-    NULL,
+    NULL, NULL, NULL,
 };

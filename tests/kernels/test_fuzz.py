@@ -91,7 +91,7 @@ MUTANTS = {
         "convolve.c", "(i * (height + both_down) + @ + y)", "down", "across"
     ),
     "thresholds of another tile": Mutant(
-        "fused.c", "thresholds + l * n + @, columns", "j", "0"
+        "fused.c", "to->thresholds + l * of->n + @, columns", "j", "0"
     ),
     "the shift of another tile": Mutant("fused.c", "scale[j + c] + shift[@];", "j + c", "c"),
     "a word that is not read": Mutant(
@@ -102,14 +102,20 @@ MUTANTS = {
     "the work of another loop": Mutant(
         "limits.c", "return loop_of(bnnlab_resolve_isa(isa), @).work;", "loop", "loop + 1"
     ),
+    "the flips of other tiles": Mutant("amx_multiply.c", "to->flip[@])", "j / 32", "0"),
+    "signs by the thresholds of others": Mutant(
+        "amx_multiply.c", "thresholds[p] = @;\n        if (ones)",
+        "_mm512_maskz_loadu_epi32(lanes, to->thresholds + at)",
+        "_mm512_maskz_loadu_epi32(lanes, to->thresholds + at % 64)",
+    ),
+    "a least sum without what bytes leave out": network(
+        "const int64_t left = least - @,", "(int64_t)grid->low * total", "0"
+    ),
     "a workspace too small": network(
         "plus(plan.rows, @)", "plan.bits", "(size_t)0", "plan.h"
     ),
     "a part of the workspace within another": network(
         "run.rows = at += @;", "run.plan.aside", "run.plan.aside / 128 * 64"
-    ),
-    "pooling beyond the border": network(
-        "is.dense ? rows : @ * is.across;", "is.down / down * down", "is.down"
     ),
     "pooling of other pixels": network(
         "+ @) * n; ", "e % across", "e % down"

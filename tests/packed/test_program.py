@@ -44,6 +44,23 @@ def test_neither_do_the_other_samples(any_network, kind, scheme):
     assert torch.equal(packed(x[-3:]), expected[-3:])
 
 
+@pytest.mark.parametrize("scheme", ["bnn", "dorefa", "lab"])
+@pytest.mark.parametrize("first_and_last", ["binarized", "float"])
+def test_wide_layers_of_large_batches(network, grid, monkeypatch, scheme, first_and_last):
+    """Whose sums some instruction sets turn into bits before these lie in memory."""
+    options = {"activation_bits": 1} if scheme == "dorefa" else None
+    shape = {"width": 333, "depth": 3, "first_and_last": first_and_last}
+    packed = bnnlab.pack(network(scheme, inputs=100, options=options, **shape))
+    x = grid(100, 100)
+    said = {}
+    for isa in kernels.isas():
+        monkeypatch.setenv("BNNLAB_ISA", isa)
+        said[isa] = packed.hidden(x)
+    for isa, layers in said.items():
+        for name, values in layers.items():
+            assert np.array_equal(values, said["scalar"][name]), (isa, name)
+
+
 def test_texts_of_any_length(any_network):
     model, _ = any_network("lstm", "lab2")
     packed = bnnlab.pack(model)
