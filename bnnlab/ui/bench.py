@@ -4,6 +4,7 @@ The parts of the script are plain files put together in order; there is no build
 """
 
 import html
+import math
 from pathlib import Path
 
 import panel as pn
@@ -13,7 +14,9 @@ from panel.custom import JSComponent
 from panel.viewable import Child
 
 _ASSETS = Path(__file__).parent / "assets"
-_ROOMY = 210  # pixels that low figures are high where few are shown
+# Pixels: what figures may take of a desk's screen below the tabs; from which height on they are
+# pictures, whose sides belong together; and how much larger a low one may become.
+_ROOM, _PICTURE, _MOST = 520, 230, 1.6
 _PARTS = ("dom", "bar", "form", "lanes", "views", "library", "story", "help", "bench")
 
 
@@ -86,6 +89,7 @@ class Figures(pn.Column):
             stylesheets=[asset("figures.css")],
             **params,
         )
+        self._heights: dict[Plot, int] = {}  # as the views made them
 
     def put(self, grids: list[list[UIElement]], columns: int, names: list[str]) -> None:
         """Show figures, a list of them for each comparison, `columns` side by side on a desk.
@@ -93,14 +97,16 @@ class Figures(pn.Column):
         Several comparisons stand beside each other, each under its name.
         """
         least = {1: 560, 2: 400, 3: 300}.get(columns, 232)
-        # Low ones that fill no more than a row may be larger.
+        # Low ones become higher where few rows of them would leave the screen empty.
         models = [model for grid in grids for one in grid for model in one.references()]
         drawn = [model for model in models if isinstance(model, Plot)]
-        roomy = all(len(grid) <= columns for grid in grids) and all(
-            (plot.height or 0) < _ROOMY for plot in drawn
-        )
-        for plot in drawn if roomy else ():
-            plot.height = _ROOMY
+        self._heights = {plot: self._heights.get(plot, plot.height or 0) for plot in drawn}
+        rows = max([1, *(math.ceil(len(grid) * len(grids) / columns) for grid in grids)])
+        for plot, height in self._heights.items():
+            if height < _PICTURE:
+                plot.height = max(height, min(_ROOM // rows, int(_MOST * height)))
+        low = all(height < _PICTURE for height in self._heights.values())
+        roomy = low and all(len(grid) <= columns for grid in grids)
         # Few curves may be wide; of what comes in many, like images, one is no larger than another.
         fill = "auto-fit" if columns < 4 or roomy else "auto-fill"
         several = len(grids) > 1

@@ -13,18 +13,22 @@ from bnnlab.ui.views import Views
 @pytest.mark.parametrize(
     ("view", "options", "height"),
     [
-        ("estimator", {"lanes": ["bnn"], "layers": ["hidden2"]}, 210),
-        ("estimator", {"lanes": ["bnn", "dorefa", "lab2"]}, 150),
+        ("estimator", {"lanes": ["bnn"], "layers": ["hidden2"]}, 240),
+        ("curves", {}, 260),
+        ("weights", {"layers": ["hidden2"]}, 173),  # three rows
+        ("weights", {}, 130),  # more than a screen, whatever one does
         ("bits", {"lanes": ["bnn"], "layers": ["hidden2"]}, 230),
     ],
 )
-def test_figures_that_fill_less_than_a_row_are_no_lower_than_they_must_be(
-    trained_log, view, options, height
-):
+def test_figures_are_as_high_as_a_screen_has_room_for(trained_log, view, options, height):
     live = Live(view, trained_log, **options)
-    Figures().put([[panel.model for panel in live.panels]], live.view.columns, ["this"])
-    drawn = [m for panel in live.panels for m in panel.model.references() if isinstance(m, Plot)]
-    assert {plot.height for plot in drawn} == {height}
+    shown, models = Figures(), [panel.model for panel in live.panels]
+    drawn = [m for model in models for m in model.references() if isinstance(m, Plot)]
+    for _ in range(2):  # nor do they grow when they are put again
+        shown.put([models], live.view.columns, ["this"])
+        assert {plot.height for plot in drawn} == {height}
+    shown.put([models] * 4, live.view.columns, list("abcd"))  # four, beside each other
+    assert all(plot.height <= height for plot in drawn)
 
 
 def test_views_open_where_there_is_something_to_see(tmp_path):
