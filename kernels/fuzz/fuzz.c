@@ -157,7 +157,7 @@ static struct product draw_product(int signs, size_t outputs)
     const int many = signs && !large_case && below(128) == 0; /* as many as AMX begins with */
     struct product of = {.signs = signs, .planes = signs ? 1 : 1 + below(8)};
     of.m = many ? 20 + below(120) : draw_size(9, signs ? 300 : 200);
-    of.n = many ? 180 + below(60) : draw_size(outputs, signs ? 300 : 200);
+    of.n = many ? 110 + below(120) : draw_size(outputs, signs ? 300 : 200);
     of.k = many ? below(800) : draw_size(140, signs ? 2500 : 900);
     of.words = BNNLAB_WORDS(of.k);
     of.a_length = of.planes * of.m * of.words;

@@ -10,7 +10,7 @@
 #define LEAST_ROWS 3
 #define LEAST_CODE_ROWS 16  /* times all planes but one */
 #define LEAST_SIGN_ROWS 28  /* and outputs, which one layout of these rows must be worth */
-#define LEAST_SIGN_OUTPUTS 192
+#define LEAST_SIGN_OUTPUTS 128
 #define FEW_SIGN_ROWS 8     /* beyond whole tiles: counting bits is faster than one more tile */
 #define APART(steps) (((steps) + 1) * TILE_BYTES) /* of tiles, for their lines to spread in caches */
 #define MOST_TOGETHER 8     /* tiles; more only make sums wait where others are */
