@@ -11,7 +11,7 @@ from bokeh.models import (
     FixedTicker,
     HoverTool,
     LinearColorMapper,
-    NumeralTickFormatter,
+    PrintfTickFormatter,
     Range1d,
     Span,
     glyphs,
@@ -132,7 +132,7 @@ def dress(figure, drawn, panel: Panel, look) -> None:
     if panel.y_log:
         figure.yaxis[0].update(
             ticker=FixedTicker(ticks=panel.y_ticks()),
-            formatter=NumeralTickFormatter(format="0.[00000]"),
+            formatter=PrintfTickFormatter(format="%.3g"),
         )
     for axis, ticks in ((figure.xaxis[0], panel.x_ticks), (figure.yaxis[0], panel.ticks)):
         if ticks:

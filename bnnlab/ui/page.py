@@ -374,7 +374,7 @@ def _lane_at(log: Log, lane: str, step: int | None = None) -> dict[str, Any]:
     return {
         "name": lane,
         "accuracy": _mean(accuracies, lambda x: f"{100 * x:.1f} %"),
-        "loss": _mean(losses, lambda x: f"{x:.3f}" if abs(x) < 100 else f"{x:.1e}"),
+        "loss": _mean(losses, _short),
         "mark": mark,
         "ended": bool(bad) and len(bad) == len(runs),
     }
@@ -383,6 +383,10 @@ def _lane_at(log: Log, lane: str, step: int | None = None) -> dict[str, Any]:
 def _until(column: Column, step: int | None) -> np.ndarray:
     steps, values = column
     return values if step is None else values[: np.searchsorted(steps, step, side="right")]
+
+
+def _short(loss: float) -> str:
+    return f"{loss:.3f}" if loss == 0 or 5e-4 <= abs(loss) < 100 else f"{loss:.1e}"
 
 
 def _mean(parts: list[np.ndarray], text: Callable[[float], str]) -> str:
