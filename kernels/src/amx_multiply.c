@@ -220,8 +220,10 @@ ALWAYS_INLINE void multiply(const enum bnnlab_kind kind, const int tall, const i
             LOAD_ROWS(5, second + *offset);
             DOT(2, 5, 6);
         }
-        if (now.left)
+        if (now.left) { /* beside products of tiles; in the place of what has been loaded, not before */
+            write_down(left);
             make_step(&now);
+        }
         if (tall && wide)
             DOT(3, 5, 7);
         for (size_t e = 0; e < fetched; e++, line += to.row, other += next.row) {
