@@ -101,8 +101,8 @@ def command(file, out, resume, scheduler, workers, device, table, tensorboard, d
         tables.write(found, path)
     if tensorboard is not None:
         tables.tensorboard(kept.logs, tensorboard)
-    numbers = found.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.4f}")
-    click.echo(numbers)
+    shown = found.drop(columns="title")  # its lanes are what other commands are told
+    click.echo(shown.to_string(index=False, na_rep="–", float_format=lambda x: f"{x:.4f}"))
     for name, why in failed.items():
         click.echo(f"failed: {name}: {why}", err=True)
     if failed:

@@ -1,6 +1,7 @@
 """What came of a study, as tables: CSV, Parquet, Markdown, LaTeX, and TensorBoard's event files."""
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,9 @@ MEASURES = ("validation_accuracy", "test_accuracy", "test_loss")
 def results(logs: Mapping[str, Log]) -> "pd.DataFrame":
     """Return a row for each comparison and lane: means and standard deviations over its seeds.
 
-    Columns: comparison, lane, runs (that came to their end), and of each measure its mean and
-    `_spread`; NaN where no run came to its end, or only one for the spread.
+    Columns: comparison, lane, title (what the lane is called where people read), runs (that came to
+    their end), and of each measure its mean and `_spread`; NaN where no run came to its end, or
+    only one for the spread.
     """
     import pandas as pd
 
@@ -27,7 +29,9 @@ def results(logs: Mapping[str, Log]) -> "pd.DataFrame":
         for lane in log.lanes:
             ends = [run.end for run in log.runs if run.lane == lane]
             done = pd.DataFrame([end for end in ends if end and end["state"] == "done"])
-            row: dict[str, Any] = {"comparison": name, "lane": lane, "runs": len(done)}
+            row: dict[str, Any] = {
+                "comparison": name, "lane": lane, "title": log.run(lane).title, "runs": len(done),
+            }  # fmt: skip
             for key in MEASURES:
                 values = pd.Series(done[key] if key in done else [], dtype=float)
                 row |= {key: values.mean(), f"{key}_spread": values.std()}
@@ -64,8 +68,8 @@ def _text(table: "pd.DataFrame", *, latex: bool) -> str:
         best = {key: getattr(of[key], "min" if key == "test_loss" else "max")() for key in MEASURES}
         for row in of.to_dict("records"):
             cells = [_cell(row, key, row[key] == best[key], latex) for key in MEASURES]
-            rows.append([*(_escaped(row[key], latex) for key in ("comparison", "lane")), *cells])
-    heads = ["comparison", "lane", *(key.replace("_", " ") for key in MEASURES)]
+            rows.append([*(_escaped(row[key], latex) for key in ("comparison", "title")), *cells])
+    heads = ["comparison", "scheme", *(key.replace("_", " ") for key in MEASURES)]
     if latex:
         lines = [r" & ".join(cells) + r" \\" for cells in (heads, *rows)]
         lines.insert(1, r"\hline")
@@ -86,7 +90,7 @@ def _cell(row: dict[Any, Any], key: str, best: bool, latex: bool) -> str:
 
 
 def _escaped(text: str, latex: bool) -> str:
-    return text.replace("_", r"\_") if latex else text
+    return re.sub(r"([&%$#_{}])", r"\\\1", text) if latex else text
 
 
 def tensorboard(logs: Mapping[str, Log], folder: Path) -> None:

@@ -50,7 +50,7 @@ def _comparison(kept: Kept, study: str, name: str) -> dict[str, Any]:
             for key, _, _ in _MEASURES
         ]
         runs = [run for run in log.runs if run.lane == row["lane"]]
-        lanes.append({"lane": row["lane"], "cells": cells,
+        lanes.append({"title": row["title"], "cells": cells,
                       "runs": [_run(run, log.steps, ended(log, run)) for run in runs]})  # fmt: skip
     return {"name": name, "open": urlencode({"open": f"{study}/{name}"}), "lanes": lanes}
 

@@ -117,7 +117,7 @@ def test_a_study_is_trained_tabulated_and_not_done_twice(tmp_path):
     ends = pd.Series([run.end["test_accuracy"] for run in log.runs])
     assert row.test_accuracy == ends.mean() and row.test_accuracy_spread == ends.std()
     assert f"{ends.mean():.4f} ± {ends.std():.4f}" in (tmp_path / "t.md").read_text()
-    assert r"full\_precision & " in (tmp_path / "t.tex").read_text()
+    assert " & Full precision & " in (tmp_path / "t.tex").read_text()
     run = log.runs[-1]
     events = EventAccumulator(str(tmp_path / "tb" / "lr=0.01" / run.id)).Reload()
     steps, values = run.column("train_loss")
