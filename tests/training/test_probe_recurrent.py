@@ -57,4 +57,4 @@ def test_views_of_it(log):
     floor = spectrum.marks[0]
     assert floor.label == "√n" and np.allclose(floor.y, 4)
     names = {mark.label for mark in spectrum.marks if hasattr(mark, "label")}
-    assert names == {"√n", *log.lanes}
+    assert names == {"√n", *(log.run(lane).title for lane in log.lanes)}
