@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from waiting import wait_for
+from waiting import wait_while
 
 import bnnlab
 from bnnlab.cli import main
@@ -95,7 +95,7 @@ def test_ctrl_c_saves_a_checkpoint_and_says_how_to_go_on(tmp_path):
         command("compare", *SMALL, "--steps", 100_000, "--checkpoint-every", 100_000, "--out", out),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
     )  # fmt: skip
-    wait_for(lambda: any(out.glob("runs/lab-*/arrays/00000100.safetensors")), "step 100")
+    wait_while(process, lambda: any(out.glob("runs/lab-*/arrays/00000100.safetensors")))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

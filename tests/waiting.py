@@ -18,6 +18,16 @@ def wait_for(happened, what="it"):
     return found
 
 
+def wait_while(process, happened):
+    """The same, of what happens only while a process goes on."""
+
+    def found():
+        assert process.poll() is None, f"it ended with {process.poll()}"
+        return happened()
+
+    return wait_for(found, "what a process does")
+
+
 def until(page, happened):
     """Tick a page, as its server would, until a condition holds."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnlab import __version__
-from bnnlab.figures.compose import Drawing
+from bnnlab.figures.compose import Drawing, arguments
 from bnnlab.figures.frames import level, steps_of
 from bnnlab.figures.view import View
 from bnnlab.training.store import Log
@@ -72,13 +72,12 @@ def animate(
     inches = inches_of(width)
     path.parent.mkdir(parents=True, exist_ok=True)
     more = {"width": width, "dpi": dpi, "per_second": per_second, "theme": theme, **view.options()}
-    more = "".join(f", {key}={value!r}" for key, value in more.items() if value is not None)
     said = {
         "title": drawings[-1].title,
         "description": drawings[-1].caption,
         "encoder": f"bnnlab {__version__}",
         "comment": f"import bnnlab; {drawings[-1].recipe}; "
-        f"bnnlab.figures.animate({name!r}, log, {path.name!r}{more})",
+        f"bnnlab.figures.animate({name!r}, log, {path.name!r}{arguments(more)})",
     }
     with mpl.rc_context({**paper.settings(), "animation.ffmpeg_path": _ffmpeg() or "ffmpeg"}):
         bar = tqdm(drawings, unit="frame", disable=None)
@@ -100,8 +99,10 @@ def check(path: Path) -> None:
 
 
 def _ffmpeg() -> str | None:
-    """Return the system's ffmpeg, or the one that the extra `mp4` brings; None without any."""
-    found = shutil.which("ffmpeg")
+    """Return matplotlib's ffmpeg, or the one that the extra `mp4` brings; None without any."""
+    from matplotlib import rcParams
+
+    found = shutil.which(rcParams["animation.ffmpeg_path"])
     if found is None:
         try:
             from imageio_ffmpeg import get_ffmpeg_exe

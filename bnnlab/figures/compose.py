@@ -81,10 +81,14 @@ def recipe(log: Log) -> str:
 
 def call(name: str, options: dict[str, Any], theme: str) -> str:
     """Return the Python that makes a drawing of `log`."""
+    given = {**options, "theme": theme if theme != "light" else None}
+    return f"bnnlab.figures.drawing({name!r}, log{arguments(given)})"
+
+
+def arguments(options: dict[str, Any]) -> str:
+    """Return options as a call's last arguments; None is not given."""
     given = {key: value for key, value in options.items() if value is not None}
-    given |= {"theme": theme} if theme != "light" else {}
-    more = "".join(f", {key}={value!r}" for key, value in given.items())
-    return f"bnnlab.figures.drawing({name!r}, log{more})"
+    return "".join(f", {key}={value!r}" for key, value in given.items())
 
 
 def caption(log: Log) -> str:

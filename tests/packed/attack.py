@@ -28,7 +28,7 @@ except ImportError:  # not a Unix
     resource = None
 
 ROOM = 2**24  # bytes beyond the file's own
-SECONDS = 60.0  # that no load takes, however busy the machine
+SECONDS = 5.0  # that a load may take, on a busy machine
 EACH = 1000  # mutations between two lines of progress
 STATUS = Path("/proc/self/status")
 VALUES = [

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 from distributed import LocalCluster
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from waiting import wait_for
+from waiting import wait_while
 
 import bnnlab
 from bnnlab import limits
@@ -176,16 +176,6 @@ def workers(study):
         except psutil.Error:
             pass
     return found
-
-
-def wait_while(study, condition):
-    """What a condition is when it is something, while a study goes on."""
-
-    def found():
-        assert study.poll() is None, f"the study ended with {study.poll()}"
-        return condition()
-
-    return wait_for(found, "what a study does")
 
 
 def test_what_is_killed_and_stopped_costs_nothing_but_time(tmp_path):
