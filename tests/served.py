@@ -8,6 +8,18 @@ import psutil
 from waiting import wait_for
 
 
+def trainers(pid: int) -> set[int]:
+    """The processes that train for one; those that end while they are looked at do not."""
+    found = set()
+    for child in psutil.Process(pid).children(recursive=True):
+        try:
+            if "bnnlab.training.worker" in child.cmdline():
+                found.add(child.pid)
+        except psutil.Error:
+            pass
+    return found
+
+
 class Served:
     """A server on a free port of this machine, from its first answer on.
 
@@ -43,14 +55,7 @@ class Served:
 
     def trainers(self) -> set[int]:
         """The processes that train for it."""
-        found = set()
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            try:
-                if "bnnlab.training.worker" in child.cmdline():
-                    found.add(child.pid)
-            except psutil.Error:
-                pass
-        return found
+        return trainers(self.process.pid)
 
     def stop(self) -> None:
         self.process.terminate()

@@ -1,12 +1,13 @@
 """A page without a browser: what it does with messages, and that nothing of it stays behind."""
 
 import gc
+import os
 import threading
 import weakref
 
-import psutil
 import pytest
 from bokeh.client import pull_session
+from served import trainers
 from tornado.ioloop import IOLoop
 from waiting import PATIENCE, until, wait_for
 
@@ -26,14 +27,6 @@ def page(tmp_path):
     yield made
     made.close()
     made._thread.shutdown(wait=True)
-
-
-def trainers():
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "bnnlab.training.worker" in child.cmdline()
-    ]
 
 
 def test_an_address_opens_what_is_kept_with_its_settings(tmp_path):
@@ -124,11 +117,11 @@ def test_closing_stops_the_trainers_deletes_the_folder_and_frees_the_page(tmp_pa
     page = Page(comparison=SMALL, library=tmp_path)
     until(page, lambda: page.session.status().step > 1)
     folder = page.session.log.path
-    assert trainers() and folder.exists()
+    assert trainers(os.getpid()) and folder.exists()
     thread, gone = page._thread, weakref.ref(page)
     page.close()
     thread.shutdown(wait=True)
-    assert not trainers() and not folder.exists()
+    assert not trainers(os.getpid()) and not folder.exists()
     page = None
     gc.collect()
     assert gone() is None
@@ -158,7 +151,7 @@ def test_sessions_of_a_server_end_with_their_connection(tmp_path):
     for session in sessions:
         session.close()
     del session, sessions
-    wait_for(lambda: gc.collect() >= 0 and not (count() or trainers()), "them to go")
+    wait_for(lambda: gc.collect() >= 0 and not (count() or trainers(os.getpid())), "them to go")
 
     def stop():
         server.stop()
