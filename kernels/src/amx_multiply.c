@@ -3,7 +3,7 @@
 
 #define BLOCK 18        /* steps of weights, at most, that are in the first cache together; */
 #define SMALL_BLOCK 16  /* and with waiting sums, where there are several blocks */
-#define GROUP 8         /* tiles at most whose sums wait there for the next block */
+#define GROUP 32        /* tiles at most whose sums wait for the next block */
 
 /* The intrinsics of tiles do not tell the compiler what memory they read: without this, what was
  * written to it may be left out, or come later. */
@@ -60,6 +60,9 @@ struct place {
 /* What is multiplied, and where sums are that wait for more, or to be finished. */
 struct task {
     const struct bnnlab_rows *rows;
+    const struct bnnlab_finish *finish;
+    size_t m, n;                    /* rows, as they leave, and outputs */
+    void *out;
     struct maker *maker;
     size_t first, last;             /* the tiles that the weights' bytes serve */
     struct place places[GROUP];     /* where those of a group go */
@@ -137,18 +140,19 @@ static void finish_block(struct maker *maker)
         begin_block(maker);
 }
 
-/* A product of tiles: up to two of rows by up to two panels, some steps long. */
-struct tiles {
-    const uint8_t *rows[2], *signs[2];
-    size_t row;                     /* bytes from a row to the next */
-    const uint32_t *offsets;        /* of the steps */
+/* Products of tiles of rows by up to two panels, some steps long. */
+struct strip {
+    const uint8_t *rows, *signs[2];
+    const uint32_t *at;             /* where the tiles begin, */
+    size_t row;                     /* bytes from a row to the next, */
+    const uint32_t *offsets;        /* and the steps */
     size_t steps;
     int begun;                      /* whether there are sums */
     const int32_t *start;           /* what these begin with, NULL for 0 */
     int32_t (*sums)[2][SUMS];
-    struct place to[2];
-    size_t fetched;                 /* rows a step of each tile whose lines are about to be written */
-    struct making *making;          /* of the steps after these; NULL where others still need them */
+    const struct place *places;     /* where sums go when they end; NULL where they wait */
+    struct making *making;          /* of the steps after these, while the last tiles go by; NULL where
+                                     * others still need them */
 };
 
 /* The lines of a row that two panels are about to write: where it begins within one, three. */
@@ -159,9 +163,9 @@ ALWAYS_INLINE void fetch(const char *row)
     __builtin_prefetch(row + 124, 1);
 }
 
-/* Registers 0 to 3 hold sums, 4 and 5 rows, 6 and 7 weights. */
+/* Of a tile, or of two, from tile t on. Registers 0 to 3 hold sums, 4 and 5 rows, 6 and 7 weights. */
 ALWAYS_INLINE void multiply(const enum bnnlab_kind kind, const int tall, const int wide,
-                            const struct tiles *tiles)
+                            const struct strip *strip, size_t t, struct making *making)
 {
 #define DOT(sum, row, sign)                 \
     do {                                    \
@@ -177,19 +181,21 @@ ALWAYS_INLINE void multiply(const enum bnnlab_kind kind, const int tall, const i
         else                                    \
             _tile_stream_loadd(tile, at, row);  \
     } while (0)
-    const uint8_t *const first = tiles->rows[0], *const second = tiles->rows[1];
-    const uint8_t *left = tiles->signs[0], *right = tiles->signs[1];
-    const uint32_t *offset = tiles->offsets, *const last = offset + tiles->steps;
-    const size_t row = tiles->row, fetched = tiles->fetched;
-    const struct place to = tiles->to[0], next = tiles->to[1];
+    const uint8_t *const first = strip->rows + strip->at[t];
+    const uint8_t *const second = strip->rows + strip->at[t + tall];
+    const uint8_t *left = strip->signs[0], *right = strip->signs[1];
+    const uint32_t *offset = strip->offsets, *const last = offset + strip->steps;
+    const size_t row = strip->row;
+    int32_t(*sums)[2][SUMS] = strip->sums + t;
+    const struct place aside = {sums[0][0], 64, SUMS}, under = {sums[tall][0], 64, SUMS};
+    const struct place to = strip->places ? strip->places[t] : aside;
+    const struct place next = strip->places ? strip->places[t + tall] : under;
     const char *line = (const char *)to.at, *other = (const char *)next.at;
-    struct making *const making = tiles->making;
-    int32_t(*sums)[2][SUMS] = tiles->sums;
+    const size_t fetched = strip->places ? (TILE_ROWS + strip->steps - 1) / strip->steps : 0;
     struct making now = {0};
     if (making)
         now = *making;
-    write_down(tiles);
-    if (tiles->begun) {
+    if (strip->begun) {
         _tile_loadd(0, sums[0][0], 64);
         if (wide)
             _tile_loadd(1, sums[0][1], 64);
@@ -197,11 +203,11 @@ ALWAYS_INLINE void multiply(const enum bnnlab_kind kind, const int tall, const i
             _tile_loadd(2, sums[1][0], 64);
         if (tall && wide)
             _tile_loadd(3, sums[1][1], 64);
-    } else if (tiles->start) {
-        _tile_loadd(0, tiles->start, 0);
-        _tile_loadd(1, tiles->start, 0);
-        _tile_loadd(2, tiles->start, 0);
-        _tile_loadd(3, tiles->start, 0);
+    } else if (strip->start) {
+        _tile_loadd(0, strip->start, 0);
+        _tile_loadd(1, strip->start, 0);
+        _tile_loadd(2, strip->start, 0);
+        _tile_loadd(3, strip->start, 0);
     } else {
         _tile_zero(0);
         _tile_zero(1);
@@ -243,79 +249,63 @@ ALWAYS_INLINE void multiply(const enum bnnlab_kind kind, const int tall, const i
         _tile_stored(3, next.at + next.panel, next.row);
 }
 
-#define MULTIPLY(name, kind, tall, wide)                                        \
-    static __attribute__((noinline)) void name(const struct tiles *tiles)       \
-    {                                                                           \
-        multiply(kind, tall, wide, tiles);                                      \
-    }
-#define MULTIPLY_ALL(name, kind)                                                \
-    MULTIPLY(name, kind, 0, 0)                                                  \
-    MULTIPLY(name##_wide, kind, 0, 1)                                           \
-    MULTIPLY(name##_tall, kind, 1, 0)                                           \
-    MULTIPLY(name##_both, kind, 1, 1)
-MULTIPLY_ALL(multiply_bytes, BNNLAB_BYTES)
-MULTIPLY_ALL(multiply_codes, BNNLAB_CODES)
-MULTIPLY_ALL(multiply_image, BNNLAB_IMAGE)
-
-/* By kind, whether there are two tiles of rows, and two panels. */
-#define ALL_OF(name) {{name, name##_wide}, {name##_tall, name##_both}}
-static void (*const multiply_by[3][2][2])(const struct tiles *tiles) = {
-    [BNNLAB_BYTES] = ALL_OF(multiply_bytes),
-    [BNNLAB_CODES] = ALL_OF(multiply_codes),
-    [BNNLAB_IMAGE] = ALL_OF(multiply_image),
-};
-
-/* Of a group of `count` tiles of m rows from row `first` on, where its tiles go with `left` outputs: as
- * they are to their rows of `out`, or aside, where what comes is not yet to be stored. */
-static void find_places(struct task *task, const struct bnnlab_finish *finish, size_t first,
-                        size_t count, size_t m, size_t left, size_t out_step, int32_t *out)
+/* Of `count` tiles. */
+ALWAYS_INLINE void multiply_strip(const enum bnnlab_kind kind, const int wide, const struct strip *strip,
+                                  size_t count)
 {
-    const size_t pitch = task->rows->pitch, kept = task->rows->kept;
-    const int plain = !finish->ones && !finish->units && !finish->codes && left >= 2 * BNNLAB_LANES;
-    for (size_t t = 0; t < count; t++) {
-        const size_t row = first + t * TILE_ROWS, x = row % pitch;
-        const struct place aside = {task->sums[t][0], 64, SUMS};
-        const struct place there = {out + (row / pitch * kept + x) * out_step, 4 * out_step,
-                                    BNNLAB_LANES};
-        task->direct[t] = plain && (t + 1) * TILE_ROWS <= m && (pitch == 1 || x + TILE_ROWS <= kept);
-        task->places[t] = task->direct[t] ? there : aside;
-    }
+    const size_t last = count - (count % 2 ? 1 : 2);
+    size_t t = 0;
+    write_down(strip);
+    for (; t < last; t += 2)
+        multiply(kind, 1, wide, strip, t, NULL);
+    if (t + 2 == count)
+        multiply(kind, 1, wide, strip, t, strip->making);
+    else
+        multiply(kind, 0, wide, strip, t, strip->making);
+    write_down(strip);
 }
 
-/* The sums of `count` tiles of rows with one or two panels: the next ones, for the first tiles. */
-static void multiply_panels(struct task *task, enum bnnlab_kind kind, int wide, size_t tile, size_t count)
+#define MULTIPLY(name, kind, wide)                                                                \
+    static __attribute__((noinline)) void name(const struct strip *strip, size_t count)           \
+    {                                                                                             \
+        multiply_strip(kind, wide, strip, count);                                                 \
+    }
+MULTIPLY(multiply_bytes, BNNLAB_BYTES, 0)
+MULTIPLY(multiply_bytes_wide, BNNLAB_BYTES, 1)
+MULTIPLY(multiply_codes, BNNLAB_CODES, 0)
+MULTIPLY(multiply_codes_wide, BNNLAB_CODES, 1)
+MULTIPLY(multiply_image, BNNLAB_IMAGE, 0)
+MULTIPLY(multiply_image_wide, BNNLAB_IMAGE, 1)
+
+/* By kind, and whether there are two panels. */
+static void (*const multiply_by[3][2])(const struct strip *strip, size_t count) = {
+    [BNNLAB_BYTES] = {multiply_bytes, multiply_bytes_wide},
+    [BNNLAB_CODES] = {multiply_codes, multiply_codes_wide},
+    [BNNLAB_IMAGE] = {multiply_image, multiply_image_wide},
+};
+
+/* Where the `count` tiles of a group from tile `tile` on go with the outputs from j on: as they are to
+ * their rows of `out`, or aside, where what comes is not yet to be stored. Returns whether most go there
+ * as they are. */
+static int find_places(struct task *task, size_t tile, size_t count, size_t j)
 {
-    const struct bnnlab_rows *rows = task->rows;
-    const size_t block = task->maker->block;
-    for (size_t from = 0; from < rows->steps; from += block) {
-        const size_t steps = smaller(rows->steps - from, block);
-        if (tile == task->first)
-            finish_block(task->maker);
-        for (size_t t = 0, tall; t < count; t += tall) {
-            tall = smaller(count - t, 2);
-            const uint8_t *signs = task->maker->signs;
-            const size_t next = tile + t + tall;
-            struct tiles tiles = {
-                .rows = {rows->bytes + rows->at[tile + t], rows->bytes + rows->at[next - 1]},
-                .signs = {signs, signs + block * TILE_BYTES},
-                .row = rows->row,
-                .offsets = rows->offsets + from,
-                .steps = steps,
-                .begun = from != 0,
-                .start = task->started ? task->start : NULL,
-                .sums = task->sums + t,
-                .making = next == task->last ? &task->maker->now : NULL,
-            };
-            for (size_t e = 0; e < 2; e++) {
-                const struct place aside = {task->sums[t + e * (tall - 1)][0], 64, SUMS};
-                tiles.to[e] = from + steps == rows->steps ? task->places[t + e * (tall - 1)] : aside;
-            }
-            if (from + steps == rows->steps)
-                tiles.fetched = (TILE_ROWS + steps - 1) / steps;
-            multiply_by[kind][tall - 1][wide](&tiles);
+    const struct bnnlab_finish *finish = task->finish;
+    const size_t pitch = task->rows->pitch, kept = task->rows->kept, out_step = task->n;
+    const int plain = !finish->ones && !finish->units && !finish->codes &&
+                      task->n - j >= 2 * BNNLAB_LANES;
+    for (size_t t = 0; t < count; t++) {
+        const size_t row = (tile + t) * TILE_ROWS, x = row % pitch;
+        const struct place aside = {task->sums[t][0], 64, SUMS};
+        task->direct[t] = plain && row + TILE_ROWS <= task->m && (pitch == 1 || x + TILE_ROWS <= kept);
+        task->places[t] = aside;
+        if (task->direct[t]) {
+            const struct place there = {
+                (int32_t *)task->out + (row / pitch * kept + x) * out_step + j, 4 * out_step,
+                BNNLAB_LANES};
+            task->places[t] = there;
         }
     }
-    write_down(task);
+    return plain;
 }
 
 /* What sums of codes, as bytes, come to. */
@@ -331,24 +321,25 @@ ALWAYS_INLINE __m512i most_of(__mmask16 lanes, const int32_t *ones, size_t plane
                               _mm512_set1_epi32((1 << planes) - 1));
 }
 
-/* Of a group of m rows that begins with row `first`, those that lie aside, with up to two panels. */
-ALWAYS_INLINE void store_integers(const struct task *task, const struct bnnlab_finish *finish,
-                                  const int32_t *ones, size_t first, size_t m, size_t n,
-                                  size_t out_step, int32_t *out)
+/* Of m rows from row `first` on, which begin with tile t of a group, those that lie aside, with the
+ * outputs from j on. */
+ALWAYS_INLINE void store_integers(const struct task *task, const int32_t *ones, size_t t, size_t first,
+                                  size_t m, size_t j)
 {
-    const size_t pitch = task->rows->pitch, kept = task->rows->kept;
-    const __m512i every = _mm512_set1_epi32(finish->every);
+    const size_t pitch = task->rows->pitch, kept = task->rows->kept, out_step = task->n;
+    const __m512i every = _mm512_set1_epi32(task->finish->every);
     __mmask16 lanes[2];
     __m512i from[2];
     for (size_t p = 0; p < 2; p++) {
-        lanes[p] = (__mmask16)tail_mask(smaller(n - smaller(n, p * BNNLAB_LANES), BNNLAB_LANES));
+        const size_t at = j + p * BNNLAB_LANES;
+        lanes[p] = (__mmask16)tail_mask(smaller(task->n - smaller(task->n, at), BNNLAB_LANES));
         if (ones)
-            from[p] = most_of(lanes[p], ones + p * BNNLAB_LANES, finish->planes);
+            from[p] = most_of(lanes[p], ones + at, task->finish->planes);
     }
     size_t x = first % pitch;
-    out += (first / pitch * kept + smaller(x, kept)) * out_step;
+    int32_t *out = (int32_t *)task->out + (first / pitch * kept + smaller(x, kept)) * out_step + j;
     for (size_t i = 0; i < m; i++) {
-        const size_t tile = i / TILE_ROWS;
+        const size_t tile = t + i / TILE_ROWS;
         if (task->direct[tile]) {
             i += TILE_ROWS - 1;
             x = pitch == 1 ? 0 : (x + TILE_ROWS) % pitch;
@@ -368,44 +359,49 @@ ALWAYS_INLINE void store_integers(const struct task *task, const struct bnnlab_f
     }
 }
 
-/* The signs of m rows of sums with the 32 outputs from j on, a word of each: bit 1 where a sum reaches
- * its threshold, or does not. */
-ALWAYS_INLINE void store_signs(const struct task *task, const struct bnnlab_finish *finish,
-                               const int32_t *ones, size_t first, size_t m, size_t j, size_t n)
+/* The signs of m rows with the 32 outputs from j on, a word of each: bit 1 where a sum reaches its
+ * threshold, or does not. */
+ALWAYS_INLINE void store_signs(const struct task *task, const int32_t *ones, size_t t, size_t first,
+                               size_t m, size_t j)
 {
-    const struct bnnlab_codes *to = finish->codes;
-    const __m512i every = _mm512_set1_epi32(finish->every);
+    const struct bnnlab_codes *to = task->finish->codes;
+    const __m512i every = _mm512_set1_epi32(task->finish->every);
     uint32_t *word = to->bits + first * to->words + j / 32, there = 0;
+    const uint32_t flip = to->flip[j / 32];
     __m512i from[2], thresholds[2];
     for (size_t p = 0; p < 2; p++) {
         const size_t at = j + p * BNNLAB_LANES;
-        const __mmask16 lanes = (__mmask16)tail_mask(smaller(n - smaller(n, at), BNNLAB_LANES));
+        const __mmask16 lanes =
+            (__mmask16)tail_mask(smaller(task->n - smaller(task->n, at), BNNLAB_LANES));
         there |= (uint32_t)lanes << (p * BNNLAB_LANES);
         thresholds[p] = _mm512_maskz_loadu_epi32(lanes, to->thresholds + at);
         if (ones)
-            from[p] = most_of(lanes, ones + at, finish->planes);
+            from[p] = most_of(lanes, ones + at, task->finish->planes);
     }
     for (size_t i = 0; i < m; i++, word += to->words) {
-        uint32_t bits = 0;
+        __mmask16 bits[2];
         UNROLL for (size_t p = 0; p < 2; p++) {
-            __m512i sum =
-                _mm512_load_si512(task->sums[i / TILE_ROWS][p] + i % TILE_ROWS * BNNLAB_LANES);
+            __m512i sum = _mm512_load_si512(task->sums[t + i / TILE_ROWS][p] +
+                                            i % TILE_ROWS * BNNLAB_LANES);
             if (ones)
                 sum = sums_of_codes(sum, from[p], every);
-            bits |= (uint32_t)_mm512_cmpge_epi32_mask(sum, thresholds[p]) << (p * BNNLAB_LANES);
+            bits[p] = _mm512_cmpge_epi32_mask(sum, thresholds[p]);
         }
-        *word = (bits ^ to->flip[j / 32]) & there;
+        *word = (_mm512_kunpackw(bits[1], bits[0]) ^ flip) & there;
     }
 }
 
-static void store_reals(const struct task *task, const double *units, size_t m, size_t n,
-                        size_t out_step, float *out)
+/* Of m rows that are real, four rows of sums each. */
+static void store_reals(const struct task *task, size_t t, size_t first, size_t m, size_t j)
 {
     const __m512d above = _mm512_set1_pd(0x1p16);
-    for (size_t p = 0; p < 2 && n; p++, n -= smaller(n, BNNLAB_LANES), out += BNNLAB_LANES) {
-        const __mmask16 lanes = (__mmask16)tail_mask(smaller(n, BNNLAB_LANES));
-        for (size_t i = 0; i < m; i++) {
-            const int32_t *sums = task->sums[i / 4][p] + i % 4 * 4 * BNNLAB_LANES;
+    const double *units = task->finish->units + first;
+    const size_t n = task->n;
+    for (size_t p = 0; p < 2 && j < n; p++, j += BNNLAB_LANES) {
+        const __mmask16 lanes = (__mmask16)tail_mask(smaller(n - j, BNNLAB_LANES));
+        float *out = (float *)task->out + first * n + j;
+        for (size_t i = 0; i < m; i++, out += n) {
+            const int32_t *sums = task->sums[t + i / 4][p] + i % 4 * 4 * BNNLAB_LANES;
             __m512i d[4];
             UNROLL for (size_t e = 0; e < 4; e++)
                 d[e] = _mm512_load_si512(sums + e * BNNLAB_LANES);
@@ -422,36 +418,64 @@ static void store_reals(const struct task *task, const double *units, size_t m, 
                 parts[h] = _mm512_cvtpd_ps(_mm512_mul_pd(sum, unit));
             }
             const __m512 both = _mm512_insertf32x8(_mm512_castps256_ps512(parts[0]), parts[1], 1);
-            _mm512_mask_storeu_ps(out + i * out_step, lanes, both);
+            _mm512_mask_storeu_ps(out, lanes, both);
         }
     }
 }
 
-/* The rows from tile `first` to `last` - 1 with all panels, `together` tiles at a time. */
-static void multiply_some(struct task *task, enum bnnlab_kind kind, const struct bnnlab_finish *finish,
-                          size_t first, size_t last, size_t together, size_t m, size_t n, void *out)
+/* Stores what `count` tiles come to, from tile t of a group that begins with tile `tile`, with the outputs
+ * from j on. */
+static void store(const struct task *task, size_t tile, size_t t, size_t count, size_t j)
 {
+    const struct bnnlab_finish *finish = task->finish;
     const size_t tile_rows = finish->units ? TILE_ROWS / 4 : TILE_ROWS; /* as they leave */
-    task->first = first;
-    task->last = last;
-    for (size_t j = 0; j < n; j += 2 * BNNLAB_LANES)
-        for (size_t t = first; t < last; t += together) {
-            const size_t count = smaller(last - t, together), row = t * tile_rows;
-            const size_t some = smaller(m - row, count * tile_rows), left = n - j;
-            int32_t *to = out ? (int32_t *)out + j : NULL;
-            find_places(task, finish, row, count, some, left, n, to);
-            multiply_panels(task, kind, left > BNNLAB_LANES, t, count);
-            if (finish->units)
-                store_reals(task, finish->units + row, some, left, n, (float *)to + row * n);
-            else if (finish->codes && finish->ones)
-                store_signs(task, finish, finish->ones, row, some, j, n);
-            else if (finish->codes)
-                store_signs(task, finish, NULL, row, some, j, n);
-            else if (finish->ones)
-                store_integers(task, finish, finish->ones + j, row, some, left, n, to);
-            else
-                store_integers(task, finish, NULL, row, some, left, n, to);
+    const size_t first = (tile + t) * tile_rows, m = smaller(task->m - first, count * tile_rows);
+    if (finish->units)
+        store_reals(task, t, first, m, j);
+    else if (finish->codes && finish->ones)
+        store_signs(task, finish->ones, t, first, m, j);
+    else if (finish->codes)
+        store_signs(task, NULL, t, first, m, j);
+    else if (finish->ones)
+        store_integers(task, finish->ones, t, first, m, j);
+    else
+        store_integers(task, NULL, t, first, m, j);
+}
+
+/* A group of `count` tiles from tile `tile` on with the one or two panels from output j on: the next ones,
+ * for the first tiles. Where sums become something else, that is stored two tiles behind the products, in
+ * which other units of the processor take part. */
+static void multiply_group(struct task *task, enum bnnlab_kind kind, size_t tile, size_t count, size_t j)
+{
+    const struct bnnlab_rows *rows = task->rows;
+    const size_t block = task->maker->block, most = find_places(task, tile, count, j) ? count : 2;
+    const uint8_t *signs = task->maker->signs;
+    struct strip strip = {
+        .rows = rows->bytes,
+        .signs = {signs, signs + block * TILE_BYTES},
+        .row = rows->row,
+        .start = task->started ? task->start : NULL,
+    };
+    for (size_t from = 0; from < rows->steps; from += block) {
+        const int last = from + block >= rows->steps;
+        const size_t together = last ? most : count;
+        if (tile == task->first)
+            finish_block(task->maker);
+        strip.offsets = rows->offsets + from;
+        strip.steps = smaller(rows->steps - from, block);
+        strip.begun = from != 0;
+        for (size_t t = 0; t < count; t += together) {
+            const size_t some = smaller(count - t, together);
+            strip.at = rows->at + tile + t;
+            strip.sums = task->sums + t;
+            strip.places = last ? task->places + t : NULL;
+            strip.making = tile + t + some == task->last ? &task->maker->now : NULL;
+            multiply_by[kind][task->n - j > BNNLAB_LANES](&strip, some);
+            if (last && t)
+                store(task, tile, t - together, together, j);
         }
+    }
+    store(task, tile, (count - 1) / most * most, (count - 1) % most + 1, j);
 }
 
 void bnnlab_amx_multiply(const struct bnnlab_rows *rows, enum bnnlab_kind kind,
@@ -464,13 +488,21 @@ void bnnlab_amx_multiply(const struct bnnlab_rows *rows, enum bnnlab_kind kind,
     /* Weights of several blocks are made afresh for every group of tiles. */
     const size_t served = rows->steps > BLOCK ? together : rows->tiles;
     task.rows = rows;
+    task.finish = finish;
+    task.m = m;
+    task.n = n;
+    task.out = out;
     task.maker = &maker;
     task.started = finish->start != 0;
     _mm512_store_si512(task.start, _mm512_set1_epi32(finish->start));
     configure();
     for (size_t t = 0; t < rows->tiles; t += served) {
         begin(&maker, panels, walk, n, rows->steps);
-        multiply_some(&task, kind, finish, t, smaller(t + served, rows->tiles), together, m, n, out);
+        task.first = t;
+        task.last = smaller(t + served, rows->tiles);
+        for (size_t j = 0; j < n; j += 2 * BNNLAB_LANES)
+            for (size_t from = t; from < task.last; from += together)
+                multiply_group(&task, kind, from, smaller(task.last - from, together), j);
     }
     _tile_release();
 }

@@ -15,6 +15,7 @@
 #define TILE_PANELS 2   /* of several rows; one row takes ROW_PANELS */
 #define ROW_PANELS 4
 #define AHEAD 2048      /* words: how far a single row's weights are fetched ahead, at most */
+#define CHANNELS_AHEAD 4 /* which are fetched while signs are packed */
 
 /* Calls `tile` with constant sizes, so that each combination is compiled for itself. */
 #define WITH_ROW_PANELS(count, tile, ...)                 \
@@ -108,6 +109,8 @@ ALWAYS_INLINE int pack_pixels(const int whole, const size_t each, const float *x
             UNROLL for (size_t q = 0; q < 4; q++)
                 v[q] = whole ? _mm512_loadu_ps(from + q * 16)
                              : _mm512_maskz_loadu_ps(there[q], from + (there[q] ? q * 16 : 0));
+            UNROLL for (size_t q = 0; q < 4; q++)
+                _mm_prefetch((const char *)(from + CHANNELS_AHEAD * pixels + q * 16), _MM_HINT_T0);
             UNROLL for (size_t q = 0; q < 4; q++)
                 word[w][q] = _mm512_mask_or_epi32(
                     word[w][q], _mm512_cmp_ps_mask(v[q], zero, _CMP_GE_OQ), word[w][q], bit);

@@ -102,7 +102,14 @@ MUTANTS = {
     "the work of another loop": Mutant(
         "limits.c", "return loop_of(bnnlab_resolve_isa(isa), @).work;", "loop", "loop + 1"
     ),
-    "the flips of other tiles": Mutant("amx_multiply.c", "to->flip[@])", "j / 32", "0"),
+    "the flips of other tiles": Mutant("amx_multiply.c", "to->flip[@];", "j / 32", "0"),
+    "the last of tiles not stored": Mutant(
+        "amx_multiply.c", "store(task, tile, (count - 1) / most * most, @, j);",
+        "(count - 1) % most + 1", "1"
+    ),
+    "tiles stored from the place of others": Mutant(
+        "amx_multiply.c", "store(task, tile, @, together, j);", "t - together", "t"
+    ),
     "signs by the thresholds of others": Mutant(
         "amx_multiply.c", "thresholds[p] = @;\n        if (ones)",
         "_mm512_maskz_loadu_epi32(lanes, to->thresholds + at)",
