@@ -20,6 +20,8 @@ from bnnlab.packed.stages import Thresholds
 from bnnlab.packed.twins import Twin, ways
 
 SAMPLE_SECONDS = 2e-3  # each timing repeats its call for at least so long: its data comes to rest
+# Caches that others have used do not keep what is met for the first time, nor always the second.
+SETTLING_CALLS, SETTLING_SECONDS = 3, 8e-3
 Timing = dict[str, float]
 Call = Callable[[], object]
 
@@ -28,10 +30,10 @@ def interleaved(contenders: Mapping[str, Call], rounds: int = 31) -> dict[str, T
     """Time calls against each other.
 
     The contenders take turns, so that whatever else the machine does meets all of them alike. Each
-    turn makes its call once, so that the caches hold what it needs, repeats it for
-    `SAMPLE_SECONDS` at least, and counts as one sample. What counts is the calling thread's time
-    on a core, not what passes while others have it; so a call must do its work in that thread
-    alone.
+    turn makes its call `SETTLING_CALLS` times (once where that takes `SETTLING_SECONDS`), so that
+    the caches hold what it needs, repeats it for `SAMPLE_SECONDS` at least, and counts as one
+    sample. What counts is the calling thread's time on a core, not what passes while others have
+    it; so a call must do its work in that thread alone.
 
     Returns:
         For each contender the median of its samples and their 10th and 90th percentiles, in seconds
@@ -56,9 +58,17 @@ def samples(
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, call in contenders.items():
-            call()
+            _settle(call, clock)
             taken[name].append(_seconds(call, repeats[name], clock))
     return taken
+
+
+def _settle(call: Call, clock: Callable[[], float]) -> None:
+    start = clock()
+    for _ in range(SETTLING_CALLS):
+        call()
+        if clock() - start > SETTLING_SECONDS:
+            break
 
 
 def _seconds(call: Call, repeats: int, clock: Callable[[], float]) -> float:

@@ -37,7 +37,7 @@ def pack_channels(x: Any, *, isa: str | None = None) -> np.ndarray:
     number = isa_number(isa)
     x = as_array("x", x, FLOAT32, None, None, None, None)
     samples, channels, height, width = x.shape
-    bits = np.empty((samples, height, width, words(channels)), np.uint32)
+    bits = np.empty((samples, height, width, words(channels)), UINT32)
     check(
         lib.bnnlab_pack_channels(
             number,
@@ -81,13 +81,37 @@ def xnor_convolve(
     Raises:
         ValueError: the window stands nowhere on the image.
     """
-    image = as_array("image", image, UINT32, None, None, None, words(channels))
-    deep = words(channels)
-    panels = as_array("panels", panels, UINT32, -(-n // LANES), kernel[0] * kernel[1] * deep, LANES)
-    out = convolve(
-        image[None, :, None], panels[None], n, channels, kernel, stride, padding, isa=isa
-    )
-    return out[:, 0]
+    number, deep = isa_number(isa), words(channels)
+    image = as_array("image", image, UINT32, None, None, None, deep)
+    blocks = -(-n // LANES)
+    panels = as_array("panels", panels, UINT32, blocks, kernel[0] * kernel[1] * deep, LANES)
+    sizes = (1, len(image), 1, *image.shape[1:3], channels)
+    return _convolve(number, image, sizes, panels, None, sizes[1:2], n, kernel, stride, padding)
+
+
+def sign_convolve(
+    x: Any,
+    panels: Any,
+    n: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    *,
+    isa: str | None = None,
+) -> np.ndarray:
+    """Convolve the signs of images, float32 (samples, channels, height, width), with signs.
+
+    That is `pack_channels` and `xnor_convolve`, whose other arguments these are, in one call.
+
+    Returns:
+        int32 (samples, down, across, n).
+
+    Raises:
+        ValueError: there is a NaN, or the window stands nowhere on the image.
+    """
+    x = as_array("x", x, FLOAT32, None, None, None, None)
+    bits = pack_channels(x, isa=isa)
+    return xnor_convolve(bits, panels, n, x.shape[1], kernel, stride, padding, isa=isa)
 
 
 def convolve(
@@ -130,27 +154,42 @@ def convolve(
         raise ValueError(f"padding is {padding}; codes have none, but can be padded before")
     shape = (groups, -(-n // LANES), kernel[0] * kernel[1] * deep, LANES)
     panels = as_array("panels", panels, UINT32, *shape)
-    counts = (ffi.NULL, 0)
     if ones is not None:
-        counts = buffer("int32_t[]", as_array("ones", ones, INT32, groups, n))
-    places = [
-        lib.bnnlab_places(*sizes)
-        for sizes in zip((height, width), kernel, stride, padding, strict=True)
-    ]
-    out = aligned((samples, groups, *places, n), np.int32)
+        ones = as_array("ones", ones, INT32, groups, n)
+    sizes = (planes, samples, groups, height, width, channels)
+    return _convolve(
+        number, image, sizes, panels, ones, (samples, groups), n, kernel, stride, padding
+    )
+
+
+def _convolve(
+    number: int,
+    image: np.ndarray,
+    sizes: tuple[int, ...],
+    panels: np.ndarray,
+    ones: np.ndarray | None,
+    images: tuple[int, ...],
+    n: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> np.ndarray:
+    """Convolve what has been checked: int32 (*images, down, across, n).
+
+    Sizes are planes, samples, groups, height, width and channels.
+    """
+    height, width = sizes[3:5]
+    down = lib.bnnlab_places(height, kernel[0], stride[0], padding[0])
+    across = lib.bnnlab_places(width, kernel[1], stride[1], padding[1])
+    out = aligned((*images, down, across, n), INT32)
     check(
         lib.bnnlab_convolve(
             number,
             *buffer("uint32_t[]", image),
-            planes,
-            samples,
-            groups,
-            height,
-            width,
-            channels,
+            *sizes,
             ffi.new("struct bnnlab_window *", (*kernel, *stride, *padding)),
             *buffer("uint32_t[]", panels),
-            *counts,
+            *((ffi.NULL, 0) if ones is None else buffer("int32_t[]", ones)),
             n,
             *buffer("int32_t[]", out),
         )

@@ -28,6 +28,7 @@ except ImportError:  # no compiler when bnnlab was installed
 
 WORD = 32
 LANES = 16  # outputs side by side in a panel
+LINE = 64  # bytes of a cache line
 FLOAT32, INT32 = np.dtype(np.float32), np.dtype(np.int32)
 UINT32, UINT8 = np.dtype(np.uint32), np.dtype(np.uint8)
 _ISAS = {"scalar": 1, "avx2": 2, "avx512": 3, "avx512_carry": 4, "amx": 5, "neon": 6}
@@ -86,10 +87,10 @@ def isa() -> str:
 def isa_number(name: str | None) -> int:
     """The number of an instruction set in C; without a name, of the one in use."""
     require()
-    name = name or isa()
-    if name not in _ISAS:
-        raise ValueError(f"isa is {name!r}; it can be {', '.join(_ISAS)}")
-    return _ISAS[name]
+    try:
+        return _ISAS[name or isa()]
+    except KeyError:
+        raise ValueError(f"isa is {name!r}; it can be {', '.join(_ISAS)}") from None
 
 
 def words(k: int) -> int:
@@ -100,25 +101,38 @@ def words(k: int) -> int:
 def as_array(what: str, given: Any, dtype: np.dtype, *shape: int | None) -> np.ndarray:
     """`given` as a numpy array on the same memory, once it is what the kernel expects.
 
-    A call of a small layer takes microseconds, so this looks at each thing once.
+    A call of a small layer takes microseconds, and several times as long where a large one has
+    emptied the caches of what Python needs: so this looks at each thing once, the plainest way.
     """
-    if hasattr(given, "data_ptr"):  # a tensor, without importing torch to ask
-        if given.device.type != "cpu":
-            raise ValueError(f"{what} is on device {given.device}; it must be on the CPU")
-        given = given.detach().numpy()
     if not isinstance(given, np.ndarray):
-        raise TypeError(f"{what} is a {type(given).__name__}; it must be an array or a tensor")
-    if given.dtype != dtype:
+        given = array_of(what, given)
+    if given.dtype is not dtype and given.dtype != dtype:
         raise TypeError(f"{what} has dtype {given.dtype}; it must be {dtype}")
-    fits = given.ndim == len(shape)
-    for has, asked in zip(given.shape, shape, strict=False):
-        fits &= asked is None or asked == has
+    has = given.shape
+    fits = len(has) == len(shape)
+    for size, asked in zip(has, shape):  # noqa: B905, both are as long where this counts
+        if asked is not None and asked != size:
+            fits = False
     if not fits:
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{what} has shape {given.shape}; it must be ({wanted})")
+        raise ValueError(f"{what} has shape {has}; it must be ({wanted})")
     if not given.flags.c_contiguous:
         raise ValueError(f"{what} is not contiguous")
     return given
+
+
+def array_of(what: str, given: Any) -> np.ndarray:
+    """A tensor as a numpy array on the same memory.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it is not on the CPU.
+    """
+    if not hasattr(given, "data_ptr"):  # a tensor has it: torch need not be imported to ask
+        raise TypeError(f"{what} is a {type(given).__name__}; it must be an array or a tensor")
+    if not given.is_cpu:
+        raise ValueError(f"{what} is on device {given.device}; it must be on the CPU")
+    return (given.detach() if given.requires_grad else given).numpy()
 
 
 def buffer(kind: str, array: np.ndarray) -> tuple[Any, int]:
@@ -135,10 +149,9 @@ def check(status: int) -> None:
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An uninitialized array that begins at a cache line, which wide loads then never straddle."""
     dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
-    raw = np.empty(size + 64, np.uint8)
-    start = -raw.__array_interface__["data"][0] % 64
-    return raw[start : start + size].view(dtype).reshape(shape)
+    raw = np.empty(math.prod(shape) * dtype.itemsize + LINE, UINT8)
+    start = -int(ffi.cast("uintptr_t", ffi.from_buffer(raw))) % LINE
+    return np.ndarray(shape, dtype, raw, start)
 
 
 def _rows(m: int, n: int, dtype: Any) -> np.ndarray:
@@ -155,7 +168,7 @@ def pack_signs(x: Any, *, isa: str | None = None) -> np.ndarray:
     number = isa_number(isa)
     x = as_array("x", x, FLOAT32, None, None)
     rows, k = x.shape
-    bits = np.empty((rows, words(k)), np.uint32)
+    bits = np.empty((rows, words(k)), UINT32)
     check(
         lib.bnnlab_pack_signs(number, *buffer("float[]", x), rows, k, *buffer("uint32_t[]", bits))
     )
@@ -196,7 +209,7 @@ def xnor_matmul(a: Any, panels: Any, n: int, k: int, *, isa: str | None = None) 
     number = isa_number(isa)
     a = as_array("a", a, UINT32, None, words(k))
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = _rows(len(a), n, np.int32)
+    out = _rows(len(a), n, INT32)
     check(
         lib.bnnlab_xnor_matmul(
             number,
@@ -226,7 +239,7 @@ def planes_matmul(a: Any, panels: Any, ones: Any, k: int, *, isa: str | None = N
     ones = as_array("ones", ones, INT32, None)
     planes, m, n = len(a), a.shape[1], len(ones)
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = _rows(m, n, np.int32)
+    out = _rows(m, n, INT32)
     check(
         lib.bnnlab_planes_matmul(
             number,
@@ -249,7 +262,7 @@ def bytes_matmul(codes: Any, panels: Any, n: int, *, isa: str | None = None) -> 
     codes = as_array("codes", codes, UINT8, None, None)
     m, k = codes.shape
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = _rows(m, n, np.int32)
+    out = _rows(m, n, INT32)
     check(
         lib.bnnlab_bytes_matmul(
             number,
@@ -279,7 +292,7 @@ def sign_matmul(x: Any, panels: Any, n: int, *, isa: str | None = None) -> np.nd
     x = as_array("x", x, FLOAT32, None, None)
     m, k = x.shape
     panels = as_array("panels", panels, UINT32, -(-n // LANES), words(k), LANES)
-    out = _rows(m, n, np.float32)
+    out = _rows(m, n, FLOAT32)
     check(
         lib.bnnlab_sign_matmul(
             number,
@@ -403,7 +416,7 @@ def product_affine(
     n = len(scale)
     shift = as_array("shift", shift, FLOAT32, n)
     given, m = _product(a, panels, ones, n, k)
-    out = _rows(m, n, np.float32)
+    out = _rows(m, n, FLOAT32)
     check(
         lib.bnnlab_product_affine(
             number,

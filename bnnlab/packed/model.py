@@ -18,6 +18,7 @@ from bnnlab.packed.stages import Entry
 
 Layer = PackedLayer | PackedLSTM
 _BAD_INPUT = 7
+_FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
 
 
 class PackedModel:
@@ -113,10 +114,11 @@ class PackedModel:
         """Run a batch that has been checked; `shape` is what comes of a sample, or a symbol."""
         if threads < 1:
             raise ValueError(f"threads is {threads}; there must be at least one")
-        out = np.empty((*(x.shape[:1] if self.shape else x.shape), *shape), np.float32)
+        samples, length = (len(x), 1) if self.shape else x.shape
+        out = np.empty((samples, *shape) if self.shape else (samples, length, *shape), _FLOAT32)
         if not out.size:
             return out
-        size = network.workspace(len(x), 1 if self.shape else x.shape[1], threads)
+        size = network.workspace(samples, length, threads)
         try:
             workspace = self._spare.pop()
         except IndexError:
@@ -132,22 +134,21 @@ class PackedModel:
         return out
 
     def _checked(self, x: Any) -> np.ndarray:
-        if hasattr(x, "data_ptr"):
-            if x.device.type != "cpu":
-                raise ValueError(f"x is on device {x.device}; it must be on the CPU")
-            x = x.detach().numpy()
-        wanted = np.dtype(np.float32 if self.shape else np.int64)
-        if not isinstance(x, np.ndarray) or x.dtype != wanted:
-            given = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-            raise TypeError(f"x is {given}; it must be a {wanted} array or tensor")
+        if not isinstance(x, np.ndarray):
+            x = kernels.array_of("x", x)
+        wanted = _FLOAT32 if self.shape else _INT64
+        if x.dtype is not wanted and x.dtype != wanted:
+            raise TypeError(f"x is {x.dtype}; it must be {wanted}")
         if not self.shape:
             if x.ndim != 2:
                 raise ValueError(f"x has shape {x.shape}; it must be (samples, time)")
-            return np.ascontiguousarray(x)
-        if x.shape[1:] not in ((self.inputs,), self.shape):
-            shapes = {f"(samples, {', '.join(map(str, s))})" for s in [(self.inputs,), self.shape]}
-            raise ValueError(f"x has shape {x.shape}; it must be {' or '.join(sorted(shapes))}")
-        return np.ascontiguousarray(x).reshape(len(x), self.inputs)
+        elif x.shape[1:] != (self.inputs,):
+            if x.shape[1:] != self.shape:
+                shapes = {(self.inputs,), self.shape}
+                allowed = sorted(f"(samples, {', '.join(map(str, s))})" for s in shapes)
+                raise ValueError(f"x has shape {x.shape}; it must be {' or '.join(allowed)}")
+            x = x.reshape(len(x), self.inputs)
+        return x if x.flags.c_contiguous else np.ascontiguousarray(x)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything a file keeps, by name."""

@@ -32,6 +32,7 @@ class Network:
         self.outputs = kernels.lib.bnnlab_network_outputs(self._network)
         if self.outputs == 0:
             raise ValueError(kernels.STATUS[6])
+        self._last = ((0, 0, 0), 0)  # what was asked of `workspace`, and answered
 
     def _fill(self, struct: Any, values: Any) -> None:
         for field in fields(values):
@@ -53,9 +54,13 @@ class Network:
         Raises:
             ValueError: they are too many to be counted.
         """
-        size = kernels.lib.bnnlab_network_workspace(self._network, samples, length, threads)
-        if size == 0:
-            raise ValueError(kernels.STATUS[2])
+        asked = (samples, length, threads)
+        before, size = self._last
+        if asked != before:
+            size = kernels.lib.bnnlab_network_workspace(self._network, *asked)
+            if size == 0:
+                raise ValueError(kernels.STATUS[2])
+            self._last = (asked, size)
         return size
 
     def run(

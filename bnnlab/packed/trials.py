@@ -154,19 +154,17 @@ def convolution(channels: int, size: int, rounds: int = 31) -> dict[str, Any]:
     rows = images.pack_channels(weights).reshape(channels, -1)
     panels = kernels.pack_panels(rows, 32 * rows.shape[1])
     window = (3, 3), (1, 1), (1, 1)
-    bits = images.pack_channels(x)
-
-    def convolve(image: np.ndarray) -> np.ndarray:
-        return images.xnor_convolve(image, panels, channels, channels, *window)
+    given = x.numpy()
+    bits = images.pack_channels(given)
 
     def dense(kind: torch.dtype, layout: torch.memory_format) -> Call:
-        given, taps = (t.to(kind).to(memory_format=layout) for t in (x, weights))
-        return lambda: F.conv2d(given, taps, None, 1, 1)
+        own, taps = (t.to(kind).to(memory_format=layout) for t in (x, weights))
+        return lambda: F.conv2d(own, taps, None, 1, 1)
 
     contenders = {
-        "packed": lambda: convolve(images.pack_channels(x)),
-        "packing": lambda: images.pack_channels(x),
-        "kernel": lambda: convolve(bits),
+        "packed": lambda: images.sign_convolve(given, panels, channels, *window),
+        "packing": lambda: images.pack_channels(given),
+        "kernel": lambda: images.xnor_convolve(bits, panels, channels, channels, *window),
         "reading": limits.reading(panels),
     }
     kinds = {"torch": torch.float32, "bfloat16": torch.bfloat16}
