@@ -115,30 +115,44 @@ static size_t pixel_of(const struct image *image, size_t number)
     return pixel_at(image, number / pixels, at / image->wide, at % image->wide);
 }
 
+/* How many pixels from that one on lie one after another: as far as its row goes, where there is a border. */
+static size_t pixels_from(const struct image *image, size_t number)
+{
+    return image->pad_down || image->pad_across ? image->wide - number % image->wide : SIZE_MAX;
+}
+
+/* A pixel's codes to its bits, as their patterns; the planes of `bits` are `step` words apart. */
+static void write_patterns(const struct bnnlab_layer *layer, const uint32_t *bits, size_t step, size_t n,
+                           const struct image *to, uint32_t *row)
+{
+    const size_t planes = bits_of(layer->levels);
+    for (size_t p = 0; p < to->planes; p++)
+        for (size_t w = 0; w < BNNLAB_WORDS(n); w++)
+            row[p * to->plane + w] = 0;
+    for (size_t j = 0; j < n; j++) {
+        size_t place = 0;
+        for (size_t p = 0; p < planes; p++)
+            place |= (size_t)(bits[p * step + j / 32] >> (j % 32) & 1) << p;
+        const uint32_t pattern = layer->patterns.at[smaller(place, layer->levels)];
+        for (size_t p = 0; p < to->planes; p++)
+            row[p * to->plane + j / 32] |= (pattern >> p & 1) << (j % 32);
+    }
+}
+
 /* Bits of a tile, planes [m, words], to where they belong: as they are, or as the patterns of codes. */
 static void scatter(const struct bnnlab_layer *layer, const uint32_t *bits, size_t m, size_t n,
                     size_t first_output, const struct image *to, size_t first_pixel)
 {
     const size_t words = BNNLAB_WORDS(n), planes = bits_of(layer->levels);
-    for (size_t i = 0; i < m; i++) {
+    for (size_t i = 0, some; i < m; i += some, bits += some * words) {
         uint32_t *row = to->bits + pixel_of(to, first_pixel + i) * to->words + first_output / 32;
-        if (layer->patterns.length == 0) {
-            for (size_t p = 0; p < planes; p++)
+        some = smaller(m - i, pixels_from(to, first_pixel + i));
+        for (size_t p = 0; layer->patterns.length == 0 && p < planes; p++)
+            for (size_t e = 0; e < some; e++)
                 for (size_t w = 0; w < words; w++)
-                    row[p * to->plane + w] = bits[(p * m + i) * words + w];
-            continue;
-        }
-        for (size_t p = 0; p < to->planes; p++)
-            for (size_t w = 0; w < words; w++)
-                row[p * to->plane + w] = 0;
-        for (size_t j = 0; j < n; j++) {
-            size_t place = 0;
-            for (size_t p = 0; p < planes; p++)
-                place |= (size_t)(bits[(p * m + i) * words + j / 32] >> (j % 32) & 1) << p;
-            const uint32_t pattern = layer->patterns.at[smaller(place, layer->levels)];
-            for (size_t p = 0; p < to->planes; p++)
-                row[p * to->plane + j / 32] |= (pattern >> p & 1) << (j % 32);
-        }
+                    row[p * to->plane + e * to->words + w] = bits[(p * m + e) * words + w];
+        for (size_t e = 0; layer->patterns.length && e < some; e++)
+            write_patterns(layer, bits + e * words, m * words, n, to, row + e * to->words);
     }
 }
 
@@ -346,6 +360,15 @@ static size_t next_way(struct ways *ways)
     return way;
 }
 
+/* Not 0 where there is a number but 0. */
+static uint32_t any_of(const int32_t *numbers, size_t count)
+{
+    uint32_t any = 0;
+    for (size_t e = 0; e < count; e++)
+        any |= (uint32_t)numbers[e];
+    return any;
+}
+
 /* Integer sums of the windows `first` ... of a sample (dense: of the samples from that one on) with the
  * outputs from `output` on, as the tile [windows, n]. */
 static void integer_tile(const struct run *run, const struct bnnlab_layer *layer, const struct sizes *is,
@@ -406,10 +429,15 @@ static void integer_tile(const struct run *run, const struct bnnlab_layer *layer
         for (size_t e = 0; e < count * n; e++)
             sums[e] *= (uint32_t)layer->given.gap;
     struct ways ways = ways_from(layer, is, first);
-    for (size_t i = 0; layer->offsets.length && i < count; i++) {
-        const int32_t *offsets = layer->offsets.at + next_way(&ways) * layer->outputs + output;
-        for (size_t e = 0; e < n; e++)
+    uint32_t any = 0; /* of the offsets of windows that lie as the last one: inside an image often none */
+    for (size_t i = 0, last = SIZE_MAX; layer->offsets.length && i < count; i++) {
+        const size_t way = next_way(&ways);
+        const int32_t *offsets = layer->offsets.at + way * layer->outputs + output;
+        if (way != last)
+            any = any_of(offsets, n);
+        for (size_t e = 0; any && e < n; e++)
             sums[i * n + e] += (uint32_t)offsets[e];
+        last = way;
     }
     if (layer->halved) /* they are even; shifted like signed numbers */
         for (size_t e = 0; e < count * n; e++)

@@ -124,6 +124,12 @@ MUTANTS = {
     "a part of the workspace within another": network(
         "run.rows = at += @;", "run.plan.aside", "run.plan.aside / 128 * 64"
     ),
+    "a border's offsets left out": network(
+        "for (size_t e = 0; @ && e < n; e++)\n            sums", "any", "(any && i)"
+    ),
+    "bits beyond the end of an image's row": network(
+        "image->pad_across ? @ : SIZE_MAX", "image->wide - number % image->wide", "image->wide"
+    ),
     "pooling of other pixels": network(
         "+ @) * n; ", "e % across", "e % down"
     ),
