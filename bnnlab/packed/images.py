@@ -4,6 +4,7 @@ Images are packed with the channels of a pixel together, uint32 (samples, height
 words(channels)); see `bnnlab.packed.kernels` for the rest.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from bnnlab.packed.kernels import (
     INT32,
     LANES,
     UINT32,
+    WORD,
     aligned,
     as_array,
     buffer,
@@ -20,6 +22,7 @@ from bnnlab.packed.kernels import (
     ffi,
     isa_number,
     lib,
+    pack_panels,
     require,
     words,
 )
@@ -89,29 +92,80 @@ def xnor_convolve(
     return _convolve(number, image, sizes, panels, None, sizes[1:2], n, kernel, stride, padding)
 
 
-def sign_convolve(
-    x: Any,
-    panels: Any,
-    n: int,
-    kernel: tuple[int, int],
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    *,
-    isa: str | None = None,
-) -> np.ndarray:
-    """Convolve the signs of images, float32 (samples, channels, height, width), with signs.
+class SignConvolution:
+    """Convolves the signs of images with signs of weights, which are packed once.
 
-    That is `pack_channels` and `xnor_convolve`, whose other arguments these are, in one call.
-
-    Returns:
-        int32 (samples, down, across, n).
+    Args:
+        weights: float32 (n, channels, height, width).
+        stride: pixels from one window to the next, down and across.
+        padding: zeros on each side, above and below, left and right.
+        isa: the instruction set to use.
 
     Raises:
-        ValueError: there is a NaN, or the window stands nowhere on the image.
+        ValueError: there is a NaN among the weights.
     """
-    x = as_array("x", x, FLOAT32, None, None, None, None)
-    bits = pack_channels(x, isa=isa)
-    return xnor_convolve(bits, panels, n, x.shape[1], kernel, stride, padding, isa=isa)
+
+    def __init__(
+        self,
+        weights: Any,
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int] = (0, 0),
+        *,
+        isa: str | None = None,
+    ):
+        taps = pack_channels(weights, isa=isa)
+        self.n, self.channels = weights.shape[:2]
+        self.kernel, self.stride, self.padding = taps.shape[1:3], stride, padding
+        self.panels = pack_panels(taps.reshape(self.n, -1), WORD * math.prod(taps.shape[1:]))
+        self._number, self._words = isa_number(isa), words(self.channels)
+        self._window = ffi.new("struct bnnlab_window *", (*self.kernel, *stride, *padding))
+        self._panels = buffer("uint32_t[]", self.panels)
+
+    def __call__(self, x: Any) -> np.ndarray:
+        """Convolve images, float32 (samples, channels, height, width).
+
+        Returns:
+            int32 (samples, down, across, n).
+
+        Raises:
+            ValueError: there is a NaN, or the window stands nowhere on the image.
+        """
+        x = as_array("x", x, FLOAT32, None, self.channels, None, None)
+        samples, channels, height, width = x.shape
+        bits = np.empty(samples * height * width * self._words, UINT32)
+        down = lib.bnnlab_places(height, self.kernel[0], self.stride[0], self.padding[0])
+        across = lib.bnnlab_places(width, self.kernel[1], self.stride[1], self.padding[1])
+        out = aligned((samples, down, across, self.n), INT32)
+        given = ffi.from_buffer("uint32_t[]", bits)
+        check(
+            lib.bnnlab_pack_channels(
+                self._number,
+                ffi.from_buffer("float[]", x),
+                x.size,
+                samples,
+                channels,
+                height * width,
+                given,
+                bits.size,
+            )
+        )
+        check(
+            lib.bnnlab_xnor_convolve(
+                self._number,
+                given,
+                bits.size,
+                samples,
+                height,
+                width,
+                channels,
+                self._window,
+                *self._panels,
+                self.n,
+                ffi.from_buffer("int32_t[]", out),
+                out.size,
+            )
+        )
+        return out
 
 
 def convolve(

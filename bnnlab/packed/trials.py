@@ -65,6 +65,26 @@ def bare(operands: str, x: np.ndarray, panels: np.ndarray, n: int, k: int) -> Ca
     return lambda: kernels.check(call(*arguments))
 
 
+def bare_convolution(bits: np.ndarray, convolve: images.SignConvolution) -> Call:
+    """A convolution of packed images as `bare` has products; what it gives is as large as these."""
+    samples, height, width = bits.shape[:3]
+    out = kernels.aligned((samples, height, width, convolve.n), np.int32)
+    settings = (*convolve.kernel, *convolve.stride, *convolve.padding)
+    arguments = [
+        kernels.isa_number(None),
+        *kernels.buffer("uint32_t[]", bits),
+        samples,
+        height,
+        width,
+        convolve.channels,
+        kernels.ffi.new("struct bnnlab_window *", settings),
+        *kernels.buffer("uint32_t[]", convolve.panels),
+        convolve.n,
+        *kernels.buffer("int32_t[]", out),
+    ]
+    return lambda: kernels.check(kernels.lib.bnnlab_xnor_convolve(*arguments))
+
+
 def drawn(m: int, n: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Random float32 inputs (m, k) and weights (n, k), and the panels of these."""
     generator = np.random.default_rng(0)
@@ -151,9 +171,7 @@ def convolution(channels: int, size: int, rounds: int = 31) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, channels, size, size, generator=generator)
     weights = torch.randn(channels, channels, 3, 3, generator=generator)
-    rows = images.pack_channels(weights).reshape(channels, -1)
-    panels = kernels.pack_panels(rows, 32 * rows.shape[1])
-    window = (3, 3), (1, 1), (1, 1)
+    convolve = images.SignConvolution(weights, padding=(1, 1))
     given = x.numpy()
     bits = images.pack_channels(given)
 
@@ -162,10 +180,10 @@ def convolution(channels: int, size: int, rounds: int = 31) -> dict[str, Any]:
         return lambda: F.conv2d(own, taps, None, 1, 1)
 
     contenders = {
-        "packed": lambda: images.sign_convolve(given, panels, channels, *window),
+        "packed": lambda: convolve(given),
         "packing": lambda: images.pack_channels(given),
-        "kernel": lambda: images.xnor_convolve(bits, panels, channels, channels, *window),
-        "reading": limits.reading(panels),
+        "kernel": bare_convolution(bits, convolve),
+        "reading": limits.reading(convolve.panels),
     }
     kinds = {"torch": torch.float32, "bfloat16": torch.bfloat16}
     layouts = {"first": torch.contiguous_format, "last": torch.channels_last}
@@ -183,7 +201,7 @@ def convolution(channels: int, size: int, rounds: int = 31) -> dict[str, Any]:
     taken["counting"] = [seconds * on_image / inside[1] for seconds in taken["counting"]]
     pixels = channels * size**2
     moved = {
-        "packed": bits.nbytes + panels.nbytes + 4 * pixels,
+        "packed": bits.nbytes + convolve.panels.nbytes + 4 * pixels,
         "float32": 4 * (2 * pixels + weights.numel()),
     }
     return _record("convolution", (channels, size, size), 2 * macs, taken, moved)

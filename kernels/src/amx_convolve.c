@@ -8,7 +8,7 @@
  */
 #include "amx.h"
 
-#define LEAST_PLACES 64     /* which the weights' bytes must be worth */
+#define LEAST_PLACES 48     /* which the weights' bytes must be worth */
 #define LEAST_WORK 4194304  /* multiply-adds: with fewer, what comes before them takes longer */
 
 /* How an image is laid out, as entries of one pixel or of a window's row of them. */
@@ -200,8 +200,9 @@ int bnnlab_amx_convolve(const struct bnnlab_field *field, const uint32_t *panels
         field->width > longest || window->padding_across > longest)
         return 0;
     const struct layout once = layout_of(field, 1), apart = layout_of(field, 0);
-    const int single = 16 * tiles_of(&once, field->down) * window->width * once.steps <=
-                       17 * tiles_of(&apart, field->down) * apart.steps;
+    /* An eighth more tiles are worth it. */
+    const int single = 8 * tiles_of(&once, field->down) * window->width * once.steps <=
+                       9 * tiles_of(&apart, field->down) * apart.steps;
     struct layout layout = single ? once : apart;
     const size_t segments = window->height * (single ? window->width : 1);
     /* Tiles go on beyond the last place: by their own rows, and what a window takes of the next. */

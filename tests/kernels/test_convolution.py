@@ -71,8 +71,8 @@ def test_images_in_all_ways_to_lay_them_out(sizes, kernel, stride, padding, isa)
     got = images.xnor_convolve(image, panels, n, channels, kernel, stride, padding, isa=isa)
     expected = F.conv2d(x, w, None, stride, padding).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(got, expected.astype(np.int32))
-    at_once = images.sign_convolve(x / 3, panels, n, kernel, stride, padding, isa=isa)
-    assert np.array_equal(at_once, got)
+    convolve = images.SignConvolution(w / 2, stride, padding, isa=isa)
+    assert np.array_equal(convolve(x / 3), got)
 
 
 def test_codes_and_groups_are_exactly_conv2d(isa):
