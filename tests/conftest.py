@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ from hypothesis import settings
 
 # Results differ between one thread and two, and tests run side by side.
 torch.set_num_threads(1)
+
+# A shell has what it starts in its background ignore Ctrl-C, and so what the tests start, of which
+# they interrupt some.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Examples take what they take on a busy machine; in continuous integration they are the same ones
 # every time.

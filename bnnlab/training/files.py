@@ -25,6 +25,7 @@ FORMAT = 1
 SUFFIX = ".bnnlab"
 STUDY = "study.json"  # in a folder of comparisons, see `bnnlab.study.folder`
 _RUN_ID = re.compile(r"[0-9a-z-]{8,64}")
+_ASIDE = re.compile(r"\..+\.[0-9]+")
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = False) -> None:
@@ -40,6 +41,13 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
     os.replace(aside, path)
+
+
+def clear_aside(folder: Path) -> None:
+    """Remove what killed processes had begun to write in a folder, where nobody is writing now."""
+    for path in folder.iterdir():
+        if _ASIDE.fullmatch(path.name):
+            path.unlink()
 
 
 def write_json(path: Path, value: object) -> None:

@@ -67,6 +67,17 @@ def test_what_is_not_finite_is_written_as_null_and_read_as_nan(folder):
     assert np.isnan(run.column("train_loss")[1][-1])
 
 
+def test_what_a_killed_trainer_had_begun_to_write_is_cleared(folder):
+    run = run_of(folder)
+    kept = sorted((run.folder / "arrays").iterdir())
+    begun = [run.folder / ".end.json.17", run.folder / "arrays" / ".00000020.safetensors.4711"]
+    for path in begun:
+        path.write_bytes(b"half")
+    Recorder(run.folder, (run.folder / "scalars.jsonl").stat().st_size).close()
+    assert not any(path.exists() for path in begun)
+    assert kept and sorted((run.folder / "arrays").iterdir()) == kept
+
+
 def test_checkpoints_alternate_and_either_half_may_be_missing(tmp_path):
     for step in (1, 2, 3):
         checkpoint.write(
