@@ -124,6 +124,10 @@ MUTANTS = {
     "a part of the workspace within another": network(
         "run.rows = at += @;", "run.plan.aside", "run.plan.aside / 128 * 64"
     ),
+    "signs of codes by other flips": network(
+        "{layer->thresholds.at, 1, @, to->bits, to->words, 0}", "layer->flip.at",
+        "(const uint32_t *)layer->thresholds.at",
+    ),
     "a border's offsets left out": network(
         "for (size_t e = 0; @ && e < n; e++)\n            sums", "any", "(any && i)"
     ),
