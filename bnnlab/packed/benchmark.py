@@ -30,8 +30,8 @@ def interleaved(contenders: Mapping[str, Call], rounds: int = 31) -> dict[str, T
     """Time calls against each other.
 
     The contenders take turns, so that whatever else the machine does meets all of them alike. Each
-    turn makes its call `SETTLING_CALLS` times (once where that takes `SETTLING_SECONDS`), so that
-    the caches hold what it needs, repeats it for `SAMPLE_SECONDS` at least, and counts as one
+    turn makes its call `SETTLING_CALLS` times, or until `SETTLING_SECONDS` have passed, so that the
+    caches hold what it needs, repeats it for `SAMPLE_SECONDS` at least, and counts as one
     sample. What counts is the calling thread's time on a core, not what passes while others have
     it; so a call must do its work in that thread alone.
 

@@ -37,8 +37,10 @@ def pack_channels(x: Any, *, isa: str | None = None) -> np.ndarray:
     Raises:
         ValueError: there is a NaN.
     """
-    number = isa_number(isa)
-    x = as_array("x", x, FLOAT32, None, None, None, None)
+    return _pack(isa_number(isa), as_array("x", x, FLOAT32, None, None, None, None))
+
+
+def _pack(number: int, x: np.ndarray) -> np.ndarray:
     samples, channels, height, width = x.shape
     bits = np.empty((samples, height, width, words(channels)), UINT32)
     check(
@@ -116,10 +118,10 @@ class SignConvolution:
         taps = pack_channels(weights, isa=isa)
         self.n, self.channels = weights.shape[:2]
         self.kernel, self.stride, self.padding = taps.shape[1:3], stride, padding
-        self.panels = pack_panels(taps.reshape(self.n, -1), WORD * math.prod(taps.shape[1:]))
-        self._number, self._words = isa_number(isa), words(self.channels)
-        self._window = ffi.new("struct bnnlab_window *", (*self.kernel, *stride, *padding))
-        self._panels = buffer("uint32_t[]", self.panels)
+        self.panels = pack_panels(
+            taps.reshape(self.n, math.prod(taps.shape[1:])), WORD * math.prod(taps.shape[1:])
+        )
+        self._number = isa_number(isa)
 
     def __call__(self, x: Any) -> np.ndarray:
         """Convolve images, float32 (samples, channels, height, width).
@@ -131,41 +133,12 @@ class SignConvolution:
             ValueError: there is a NaN, or the window stands nowhere on the image.
         """
         x = as_array("x", x, FLOAT32, None, self.channels, None, None)
-        samples, channels, height, width = x.shape
-        bits = np.empty(samples * height * width * self._words, UINT32)
-        down = lib.bnnlab_places(height, self.kernel[0], self.stride[0], self.padding[0])
-        across = lib.bnnlab_places(width, self.kernel[1], self.stride[1], self.padding[1])
-        out = aligned((samples, down, across, self.n), INT32)
-        given = ffi.from_buffer("uint32_t[]", bits)
-        check(
-            lib.bnnlab_pack_channels(
-                self._number,
-                ffi.from_buffer("float[]", x),
-                x.size,
-                samples,
-                channels,
-                height * width,
-                given,
-                bits.size,
-            )
-        )
-        check(
-            lib.bnnlab_xnor_convolve(
-                self._number,
-                given,
-                bits.size,
-                samples,
-                height,
-                width,
-                channels,
-                self._window,
-                *self._panels,
-                self.n,
-                ffi.from_buffer("int32_t[]", out),
-                out.size,
-            )
-        )
-        return out
+        bits = _pack(self._number, x)
+        sizes = (1, len(x), 1, *x.shape[2:], self.channels)
+        return _convolve(
+            self._number, bits, sizes, self.panels, None, sizes[1:2],
+            self.n, self.kernel, self.stride, self.padding,
+        )  # fmt: skip
 
 
 def convolve(

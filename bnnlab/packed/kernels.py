@@ -105,7 +105,10 @@ def as_array(what: str, given: Any, dtype: np.dtype, *shape: int | None) -> np.n
     emptied the caches of what Python needs: so this looks at each thing once, the plainest way.
     """
     if not isinstance(given, np.ndarray):
-        given = array_of(what, given)
+        array = array_of(what, given)
+        if array is None:
+            raise TypeError(f"{what} is a {type(given).__name__}; it must be an array or a tensor")
+        given = array
     if given.dtype is not dtype and given.dtype != dtype:
         raise TypeError(f"{what} has dtype {given.dtype}; it must be {dtype}")
     has = given.shape
@@ -121,15 +124,14 @@ def as_array(what: str, given: Any, dtype: np.dtype, *shape: int | None) -> np.n
     return given
 
 
-def array_of(what: str, given: Any) -> np.ndarray:
-    """A tensor as a numpy array on the same memory.
+def array_of(what: str, given: Any) -> np.ndarray | None:
+    """A tensor as a numpy array on the same memory; None of what is no tensor.
 
     Raises:
-        TypeError: it is none.
         ValueError: it is not on the CPU.
     """
     if not hasattr(given, "data_ptr"):  # a tensor has it: torch need not be imported to ask
-        raise TypeError(f"{what} is a {type(given).__name__}; it must be an array or a tensor")
+        return None
     if not given.is_cpu:
         raise ValueError(f"{what} is on device {given.device}; it must be on the CPU")
     return (given.detach() if given.requires_grad else given).numpy()

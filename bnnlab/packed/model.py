@@ -18,7 +18,7 @@ from bnnlab.packed.stages import Entry
 
 Layer = PackedLayer | PackedLSTM
 _BAD_INPUT = 7
-_FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
+_INT64 = np.dtype(np.int64)
 
 
 class PackedModel:
@@ -115,7 +115,9 @@ class PackedModel:
         if threads < 1:
             raise ValueError(f"threads is {threads}; there must be at least one")
         samples, length = (len(x), 1) if self.shape else x.shape
-        out = np.empty((samples, *shape) if self.shape else (samples, length, *shape), _FLOAT32)
+        out = np.empty(
+            (samples, *shape) if self.shape else (samples, length, *shape), kernels.FLOAT32
+        )
         if not out.size:
             return out
         size = network.workspace(samples, length, threads)
@@ -134,11 +136,12 @@ class PackedModel:
         return out
 
     def _checked(self, x: Any) -> np.ndarray:
-        if not isinstance(x, np.ndarray):
-            x = kernels.array_of("x", x)
-        wanted = _FLOAT32 if self.shape else _INT64
-        if x.dtype is not wanted and x.dtype != wanted:
-            raise TypeError(f"x is {x.dtype}; it must be {wanted}")
+        wanted = kernels.FLOAT32 if self.shape else _INT64
+        given = x if isinstance(x, np.ndarray) else kernels.array_of("x", x)
+        if given is None or given.dtype != wanted:
+            what = type(x).__name__ if given is None else given.dtype
+            raise TypeError(f"x is {what}; it must be a {wanted} array or tensor")
+        x = given
         if not self.shape:
             if x.ndim != 2:
                 raise ValueError(f"x has shape {x.shape}; it must be (samples, time)")

@@ -7,7 +7,6 @@ import numpy as np
 
 from bnnlab.packed import kernels
 
-_FLOAT32 = np.dtype(np.float32)
 _POINTERS = {"float32": "float", "int32": "int32_t", "uint32": "uint32_t", "uint8": "uint8_t"}
 
 
@@ -75,7 +74,7 @@ class Network:
             threads: among which the samples are shared out.
             number: of the instruction set, see `isa_number`.
         """
-        real = x.dtype == _FLOAT32
+        real = x.dtype == kernels.FLOAT32
         return kernels.lib.bnnlab_network_run(
             number,
             self._network,

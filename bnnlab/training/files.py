@@ -44,8 +44,8 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = False) -> None:
 
 
 def clear_aside(folder: Path) -> None:
-    """Remove what killed processes had begun to write in a folder, where nobody is writing now."""
-    for path in folder.iterdir():
+    """Remove what killed processes had begun to write below a folder, where nobody writes now."""
+    for path in folder.rglob(".*"):
         if _ASIDE.fullmatch(path.name):
             path.unlink()
 

@@ -38,9 +38,7 @@ class Recorder:
         except Timeout:
             raise RunIsBusy(f"another trainer is writing {folder}; stop it first") from None
         (folder / "arrays").mkdir(exist_ok=True)
-        for written in (folder, folder / "arrays", folder / "checkpoint"):
-            if written.exists():
-                files.clear_aside(written)
+        files.clear_aside(folder)
         path = folder / "scalars.jsonl"
         kept = path.read_bytes()[:scalars_bytes] if path.exists() else b""
         # A new file, not a shorter one: readers see by its inode that it was cut back.

@@ -2,7 +2,7 @@
 #include "amx.h"
 
 #define BLOCK 18        /* steps of weights, at most, that are in the first cache together; */
-#define SMALL_BLOCK 16  /* and with waiting sums, where there are several blocks */
+#define SMALL_BLOCK 16  /* and beside sums that come and go, where there are several blocks */
 #define GROUP 32        /* tiles at most whose sums wait for the next block */
 
 /* The intrinsics of tiles do not tell the compiler what memory they read: without this, what was

@@ -147,12 +147,15 @@ static void scatter(const struct bnnlab_layer *layer, const uint32_t *bits, size
     for (size_t i = 0, some; i < m; i += some, bits += some * words) {
         uint32_t *row = to->bits + pixel_of(to, first_pixel + i) * to->words + first_output / 32;
         some = smaller(m - i, pixels_from(to, first_pixel + i));
-        for (size_t p = 0; layer->patterns.length == 0 && p < planes; p++)
-            for (size_t e = 0; e < some; e++)
+        for (size_t e = 0; e < some; e++, row += to->words) {
+            if (layer->patterns.length) {
+                write_patterns(layer, bits + e * words, m * words, n, to, row);
+                continue;
+            }
+            for (size_t p = 0; p < planes; p++)
                 for (size_t w = 0; w < words; w++)
-                    row[p * to->plane + e * to->words + w] = bits[(p * m + e) * words + w];
-        for (size_t e = 0; layer->patterns.length && e < some; e++)
-            write_patterns(layer, bits + e * words, m * words, n, to, row + e * to->words);
+                    row[p * to->plane + w] = bits[(p * m + e) * words + w];
+        }
     }
 }
 

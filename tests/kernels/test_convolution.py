@@ -73,6 +73,8 @@ def test_images_in_all_ways_to_lay_them_out(sizes, kernel, stride, padding, isa)
     assert np.array_equal(got, expected.astype(np.int32))
     convolve = images.SignConvolution(w / 2, stride, padding, isa=isa)
     assert np.array_equal(convolve(x / 3), got)
+    with pytest.raises(ValueError, match=rf"must be \(any, {channels}, any, any\)"):
+        convolve(x[:, 1:].contiguous())
 
 
 def test_codes_and_groups_are_exactly_conv2d(isa):

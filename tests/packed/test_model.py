@@ -71,7 +71,7 @@ def test_inputs_are_refused_with_what_was_given(network, grid):
     packed, x = bnnlab.pack(network("bnn")), grid(3, 64)
     for error, message, bad in [
         (TypeError, "x is float64", x.numpy().astype(np.float64)),
-        (TypeError, "x is a list", [[1.0]]),
+        (TypeError, "x is list", [[1.0]]),
         (ValueError, r"x has shape \(64,\); it must be \(samples, 64\)", x[0]),
         (ValueError, r"x has shape \(3, 63\)", x[:, :63]),
         (ValueError, "not finite", x * float("nan")),

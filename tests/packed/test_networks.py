@@ -220,7 +220,7 @@ def test_symbols_are_checked(any_network):
     packed = bnnlab.pack(model)
     assert packed(x[:0]).shape == (0, x.shape[1], model.output.out_features)
     for error, message, bad in [
-        (TypeError, "x is float32; it must be int64", x.float()),
+        (TypeError, "x is float32; it must be a int64", x.float()),
         (ValueError, r"x has shape \(9,\)", x[0]),
         (ValueError, "no symbols from 0 to 36", x + 1000),
         (ValueError, "no symbols from 0 to 36", x - 1000),
