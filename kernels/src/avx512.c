@@ -1,57 +1,31 @@
-/* AVX-512 F, BW, DQ, VL, VBMI, VNNI and VPOPCNTDQ.
+/* AVX-512 F, BW, DQ, VL, VBMI, VNNI and VPOPCNTDQ: everything but products of bits, which are in
+ * avx512_bits.c.
  *
- * Each step of the plain XNOR product is one xor, one vpopcntd and one vpaddd for 512 multiply-adds.
- * The other one adds two words at a time to a word of ones, carry-save, and counts the carries: five
- * instructions for 1024. Their tiles stay small enough that no compiler spills them.
+ * An instruction that adds and the one that makes what it adds are one piece: compilers would make much
+ * first, for which there are not enough registers, and move sums from one to another.
  */
 #define REAL_BYTES 64
 #include "fixed.h"
 #include "real.h"
 
-#include <immintrin.h>
+#include "avx512.h"
 
-#define PLAIN_ROWS 6
-#define CARRY_ROWS 4
-#define TILE_PANELS 2   /* of several rows; one row takes ROW_PANELS */
-#define ROW_PANELS 4
-#define AHEAD 2048      /* words: how far a single row's weights are fetched ahead, at most */
-#define CHANNELS_AHEAD 4 /* which are fetched while signs are packed */
+#define BYTE_PANELS 2   /* of a tile of bytes */
+#define TABLE_ROWS 2    /* that have tables at once */
+#define TABLE_PANELS 4  /* that they serve at once: of one row, and half of them of two */
+#define INPUTS 1024     /* that have tables at once: of both rows they fill two thirds of the first cache */
+#define TABLES (INPUTS / 32 * TABLE_BYTES) /* bytes of a row's */
+#define SUMS 16384      /* digits of sums that are kept while the tables change */
+#define INPUTS_AHEAD 2048 /* which are fetched while signs are packed */
+#define CHANNELS_AHEAD 4  /* the same, where they are channels of an image */
 
 /* Calls `tile` with constant sizes, so that each combination is compiled for itself. */
-#define WITH_ROW_PANELS(count, tile, ...)                 \
-    switch (count) {                                      \
-    case 1: tile(1, __VA_ARGS__); break;                  \
-    case 2: tile(2, __VA_ARGS__); break;                  \
-    case 3: tile(3, __VA_ARGS__); break;                  \
-    default: tile(4, __VA_ARGS__); break;                 \
+#define WITH_PANELS(rows, count, tile, ...)                         \
+    switch (count) {                                                \
+    case 1: tile(rows, 1, __VA_ARGS__); break;                      \
+    default: tile(rows, 2, __VA_ARGS__); break;                     \
     }
-#define WITH_PANELS(rows, count, tile, ...)               \
-    switch (count) {                                      \
-    case 1: tile(rows, 1, __VA_ARGS__); break;            \
-    default: tile(rows, 2, __VA_ARGS__); break;           \
-    }
-#define WITH_TILE(rows, count, tile, ...)                           \
-    switch (rows) {                                                 \
-    case 1:                                                         \
-        switch (count) {                                            \
-        case 1: tile(1, 1, __VA_ARGS__); break;                     \
-        case 2: tile(1, 2, __VA_ARGS__); break;                     \
-        case 3: tile(1, 3, __VA_ARGS__); break;                     \
-        default: tile(1, 4, __VA_ARGS__); break;                    \
-        }                                                           \
-        break;                                                      \
-    case 2: WITH_PANELS(2, count, tile, __VA_ARGS__); break;        \
-    case 3: WITH_PANELS(3, count, tile, __VA_ARGS__); break;        \
-    default: WITH_PANELS(4, count, tile, __VA_ARGS__); break;       \
-    }
-#define WITH_PLAIN_TILE(rows, count, tile, ...)                     \
-    switch (rows) {                                                 \
-    case 5: WITH_PANELS(5, count, tile, __VA_ARGS__); break;        \
-    case 6: WITH_PANELS(6, count, tile, __VA_ARGS__); break;        \
-    default: WITH_TILE(rows, count, tile, __VA_ARGS__); break;      \
-    }
-
-#define WITH_SEVERAL_ROWS(rows, count, tile, ...)                   \
+#define WITH_ROWS(rows, count, tile, ...)                   \
     switch (rows) {                                                 \
     case 2: WITH_PANELS(2, count, tile, __VA_ARGS__); break;        \
     case 3: WITH_PANELS(3, count, tile, __VA_ARGS__); break;        \
@@ -59,29 +33,30 @@
     case 6: WITH_PANELS(6, count, tile, __VA_ARGS__); break;        \
     default: WITH_PANELS(4, count, tile, __VA_ARGS__); break;       \
     }
-
-/* Which lanes of panel `panel` are outputs below n. */
-ALWAYS_INLINE __mmask16 lanes_of(size_t n, size_t panel)
-{
-    return (__mmask16)tail_mask(smaller(n - panel * BNNLAB_LANES, BNNLAB_LANES));
-}
 
 static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
 {
     const __m512 zero = _mm512_setzero_ps();
+    const size_t left = k % 32, low = smaller(left, 16);
+    const __mmask16 low_mask = (__mmask16)tail_mask(low), high_mask = (__mmask16)tail_mask(left - low);
     __mmask16 nan = 0;
-    for (size_t i = 0; i < rows; i++, x += k)
-        for (size_t j = 0; j < k; j += 32) {
-            const size_t low = smaller(k - j, 16), high = smaller(k - j - low, 16);
-            const __mmask16 low_mask = (__mmask16)tail_mask(low);
-            const __mmask16 high_mask = (__mmask16)tail_mask(high);
-            const __m512 v0 = _mm512_maskz_loadu_ps(low_mask, x + j);
-            const __m512 v1 = _mm512_maskz_loadu_ps(high_mask, x + j + low);
-            nan |= _mm512_mask_cmp_ps_mask(low_mask, v0, v0, _CMP_UNORD_Q);
-            nan |= _mm512_cmp_ps_mask(v1, v1, _CMP_UNORD_Q);
+    for (size_t i = 0; i < rows; i++, x += left) {
+        for (size_t j = 0; j + 32 <= k; j += 32, x += 32) {
+            const __m512 v0 = _mm512_loadu_ps(x), v1 = _mm512_loadu_ps(x + 16);
+            _mm_prefetch((const char *)(x + INPUTS_AHEAD), _MM_HINT_T0);
+            _mm_prefetch((const char *)(x + INPUTS_AHEAD + 16), _MM_HINT_T0);
+            nan |= _mm512_cmp_ps_mask(v0, v1, _CMP_UNORD_Q);
+            *bits++ = _mm512_kunpackw(_mm512_cmp_ps_mask(v1, zero, _CMP_GE_OQ),
+                                      _mm512_cmp_ps_mask(v0, zero, _CMP_GE_OQ));
+        }
+        if (left) {
+            const __m512 v0 = _mm512_maskz_loadu_ps(low_mask, x);
+            const __m512 v1 = _mm512_maskz_loadu_ps(high_mask, x + low);
+            nan |= _mm512_cmp_ps_mask(v0, v1, _CMP_UNORD_Q);
             *bits++ = (uint32_t)_mm512_mask_cmp_ps_mask(low_mask, v0, zero, _CMP_GE_OQ) |
                       (uint32_t)_mm512_mask_cmp_ps_mask(high_mask, v1, zero, _CMP_GE_OQ) << 16;
         }
+    }
     return nan != 0;
 }
 
@@ -170,193 +145,32 @@ static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t plane
     }
 }
 
-ALWAYS_INLINE __m512i load_panel(const uint32_t *b, const struct bnnlab_walk *walk, size_t c)
+ALWAYS_INLINE void add_products(__m512i *sum, __m512i bytes, __m512i signs)
 {
-    return _mm512_loadu_si512(b + c * walk->panel_words * BNNLAB_LANES);
-}
-
-/* A single row streams through the weights: fetches what comes after these panels, or further along
- * them where they are long. */
-ALWAYS_INLINE void fetch_ahead(const uint32_t *b, const struct bnnlab_walk *walk, size_t count)
-{
-    const size_t ahead = smaller(count * walk->panel_words * BNNLAB_LANES, AHEAD);
-    UNROLL for (size_t c = 0; c < count; c++)
-        _mm_prefetch((const char *)(b + c * walk->panel_words * BNNLAB_LANES + ahead), _MM_HINT_T0);
-}
-
-/* The mismatches of one plane, added to `sum`. */
-ALWAYS_INLINE void count_plainly(const size_t rows, const size_t count, const uint32_t *a,
-                                 const struct bnnlab_walk *walk, const uint32_t *panels,
-                                 __m512i sum[PLAIN_ROWS][ROW_PANELS])
-{
-    const size_t row_step = walk->row_step, length = walk->length;
-    for (size_t s = 0; s < walk->segments; s++, a += walk->a_step) {
-        const uint32_t *b = panels + s * walk->b_step * BNNLAB_LANES;
-        for (size_t w = 0; w < length; w++, b += BNNLAB_LANES) {
-            __m512i v[ROW_PANELS];
-            if (rows == 1)
-                fetch_ahead(b, walk, count);
-            UNROLL for (size_t c = 0; c < count; c++)
-                v[c] = load_panel(b, walk, c);
-            UNROLL for (size_t r = 0; r < rows; r++) {
-                const __m512i u = _mm512_set1_epi32((int)a[r * row_step + w]);
-                UNROLL for (size_t c = 0; c < count; c++)
-                    sum[r][c] = _mm512_add_epi32(sum[r][c],
-                                                 _mm512_popcnt_epi32(_mm512_xor_si512(u, v[c])));
-            }
-        }
-    }
-}
-
-/* The same with full adders: of `one`, u0 ^ v0 and u1 ^ v1, the sum stays in `one` and the carry, of
- * value 2, is counted. */
-ALWAYS_INLINE void count_carries(const size_t rows, const size_t count, const uint32_t *a,
-                                 const struct bnnlab_walk *walk, const uint32_t *panels,
-                                 __m512i sum[PLAIN_ROWS][ROW_PANELS])
-{
-    const size_t row_step = walk->row_step, length = walk->length;
-    __m512i one[CARRY_ROWS][ROW_PANELS];
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < count; c++)
-            one[r][c] = _mm512_setzero_si512();
-    for (size_t s = 0; s < walk->segments; s++, a += walk->a_step) {
-        const uint32_t *b = panels + s * walk->b_step * BNNLAB_LANES;
-        size_t w = 0;
-        for (; w + 2 <= length; w += 2, b += 2 * BNNLAB_LANES) {
-            __m512i v0[ROW_PANELS], v1[ROW_PANELS];
-            if (rows == 1) {
-                fetch_ahead(b, walk, count);
-                fetch_ahead(b + BNNLAB_LANES, walk, count);
-            }
-            UNROLL for (size_t c = 0; c < count; c++) {
-                v0[c] = load_panel(b, walk, c);
-                v1[c] = load_panel(b + BNNLAB_LANES, walk, c);
-            }
-            UNROLL for (size_t r = 0; r < rows; r++) {
-                const __m512i u0 = _mm512_set1_epi32((int)a[r * row_step + w]);
-                const __m512i u1 = _mm512_set1_epi32((int)a[r * row_step + w + 1]);
-                UNROLL for (size_t c = 0; c < count; c++) {
-                    const __m512i before = one[r][c];
-                    const __m512i half = _mm512_ternarylogic_epi32(before, u0, v0[c], 0x96);
-                    one[r][c] = _mm512_ternarylogic_epi32(half, u1, v1[c], 0x96);
-                    /* half ? ~one : before */
-                    const __m512i carry =
-                        _mm512_ternarylogic_epi32(before, half, one[r][c], 0x74);
-                    sum[r][c] = _mm512_add_epi32(sum[r][c], _mm512_popcnt_epi32(carry));
-                }
-            }
-        }
-        if (w < length)
-            UNROLL for (size_t r = 0; r < rows; r++)
-                UNROLL for (size_t c = 0; c < count; c++) {
-                    const __m512i u = _mm512_set1_epi32((int)a[r * row_step + w]);
-                    const __m512i x = _mm512_xor_si512(u, load_panel(b, walk, c));
-                    const __m512i carry = _mm512_and_si512(x, one[r][c]);
-                    sum[r][c] = _mm512_add_epi32(sum[r][c], _mm512_popcnt_epi32(carry));
-                    one[r][c] = _mm512_xor_si512(x, one[r][c]);
-                }
-    }
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < count; c++)
-            sum[r][c] = _mm512_add_epi32(_mm512_add_epi32(sum[r][c], sum[r][c]),
-                                         _mm512_popcnt_epi32(one[r][c]));
-}
-
-/* `panels`, `ones` and `out` begin at the tile's first output, of which `n` are left. */
-ALWAYS_INLINE void mismatch_tile(const size_t rows, const size_t count, const int carry,
-                                 const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
-                                 const uint32_t *panels, const int32_t *ones, int32_t base,
-                                 size_t n, size_t out_step, int32_t *out)
-{
-    __m512i sum[PLAIN_ROWS][ROW_PANELS];
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < count; c++)
-            sum[r][c] = _mm512_setzero_si512();
-    /* From the highest plane down; a plane's carries count twice already, so that what the higher
-     * planes left is doubled with them. */
-    for (size_t p = planes; p-- > 0;) {
-        if (carry) {
-            count_carries(rows, count, a + p * walk->plane_step, walk, panels, sum);
-        } else {
-            UNROLL for (size_t r = 0; r < rows; r++)
-                UNROLL for (size_t c = 0; c < count; c++)
-                    sum[r][c] = _mm512_add_epi32(sum[r][c], sum[r][c]);
-            count_plainly(rows, count, a + p * walk->plane_step, walk, panels, sum);
-        }
-    }
-    UNROLL for (size_t c = 0; c < count; c++) {
-        const __mmask16 lanes = lanes_of(n, c);
-        __m512i from = _mm512_set1_epi32(base);
-        if (ones) {
-            const __m512i largest = _mm512_set1_epi32((1 << planes) - 1);
-            from = _mm512_mullo_epi32(_mm512_maskz_loadu_epi32(lanes, ones + c * BNNLAB_LANES),
-                                      largest);
-        }
-        UNROLL for (size_t r = 0; r < rows; r++) {
-            const __m512i off = ones ? sum[r][c] : _mm512_add_epi32(sum[r][c], sum[r][c]);
-            _mm512_mask_storeu_epi32(out + r * out_step + c * BNNLAB_LANES, lanes,
-                                     _mm512_sub_epi32(from, off));
-        }
-    }
-}
-
-ALWAYS_INLINE void product_of(const int carry, const uint32_t *a, const struct bnnlab_walk *walk,
-                              size_t planes, const uint32_t *panels, const int32_t *ones,
-                              int32_t base, size_t m, size_t n, int32_t *out)
-{
-    const size_t total = (n + BNNLAB_LANES - 1) / BNNLAB_LANES;
-    const size_t group = m == 1 ? ROW_PANELS : TILE_PANELS, most = carry ? CARRY_ROWS : PLAIN_ROWS;
-    for (size_t p = 0; p < total; p += group) {
-        const size_t count = smaller(total - p, group), j = p * BNNLAB_LANES;
-        const uint32_t *b = panels + j * walk->panel_words;
-        const int32_t *counts = ones ? ones + j : NULL;
-        for (size_t i = 0, rows; i < m; i += rows) {
-            rows = tile_rows(m - i, most);
-            if (carry)
-                WITH_TILE(rows, count, mismatch_tile, 1, a + i * walk->row_step, walk, planes, b,
-                          counts, base, n - j, n, out + i * n + j)
-            else
-                WITH_PLAIN_TILE(rows, count, mismatch_tile, 0, a + i * walk->row_step, walk, planes,
-                                b, counts, base, n - j, n, out + i * n + j)
-        }
-    }
-}
-
-static void product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
-                    const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
-                    int32_t *out)
-{
-    product_of(0, a, walk, planes, panels, ones, base, m, n, out);
-}
-
-static void product_carry(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
-                          const uint32_t *panels, const int32_t *ones, int32_t base, size_t m,
-                          size_t n, int32_t *out)
-{
-    product_of(1, a, walk, planes, panels, ones, base, m, n, out);
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(bytes), "v"(signs));
 }
 
 /* Several rows of bytes. Nibbles of weights become four bytes of +-1 by a table, once for all rows; tail
  * bits count as -1 and meet zeros. */
 ALWAYS_INLINE void bytes_tile(const size_t rows, const size_t count, const uint8_t *codes,
                               const uint32_t *panels, size_t words, size_t k, size_t n,
-                              size_t out_step, int32_t *out)
+                              size_t out_step, int32_t *out, const struct bnnlab_codes *to)
 {
     const __m512i nibbles = _mm512_setr_epi32(
         (int)0xFFFFFFFFu, (int)0xFFFFFF01u, (int)0xFFFF01FFu, (int)0xFFFF0101u, (int)0xFF01FFFFu,
         (int)0xFF01FF01u, (int)0xFF0101FFu, (int)0xFF010101u, 0x01FFFFFF, 0x01FFFF01, 0x01FF01FF,
         0x01FF0101, 0x0101FFFF, 0x0101FF01, 0x010101FF, 0x01010101);
-    __m512i sum[PLAIN_ROWS][TILE_PANELS];
+    __m512i sum[TILE_ROWS][TILE_PANELS];
     UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < count; c++)
             sum[r][c] = _mm512_setzero_si512();
     for (size_t w = 0; w < words; w++) {
-        __m512i b[TILE_PANELS];
+        __m512i b[BYTE_PANELS];
         UNROLL for (size_t c = 0; c < count; c++)
             b[c] = _mm512_loadu_si512(panels + (c * words + w) * BNNLAB_LANES);
         const size_t end = smaller(k, w * 32 + 32);
         for (size_t j = w * 32; j < end; j += 4) {
-            __m512i signs[TILE_PANELS];
+            __m512i signs[BYTE_PANELS];
             UNROLL for (size_t c = 0; c < count; c++) {
                 signs[c] = _mm512_permutexvar_epi32(b[c], nibbles);
                 b[c] = _mm512_srli_epi32(b[c], 4);
@@ -366,9 +180,14 @@ ALWAYS_INLINE void bytes_tile(const size_t rows, const size_t count, const uint8
                 const __m512i four = _mm512_set1_epi32(k - j < 4 ? four_codes(at, k - j)
                                                                  : four_codes(at, 4));
                 UNROLL for (size_t c = 0; c < count; c++)
-                    sum[r][c] = _mm512_dpbusd_epi32(sum[r][c], four, signs[c]);
+                    add_products(&sum[r][c], four, signs[c]);
             }
         }
+    }
+    if (to) {
+        store_signs(rows, count, sum, lanes_of(smaller(n, count * BNNLAB_LANES), count - 1),
+                    to->thresholds, to->flip, to->bits, to->words);
+        return;
     }
     UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < count; c++)
@@ -435,68 +254,122 @@ static void make_byte_tables(const uint8_t *codes, size_t inputs, uint8_t *table
     }
 }
 
-/* Adds up the digits of the sums of `words` words with the outputs of `count` panels. */
-ALWAYS_INLINE void add_digits(const size_t count, const size_t each, const uint8_t *tables,
-                              const uint32_t *panels, size_t panel_words, size_t words,
-                              __m512i digits[ROW_PANELS][4])
+/* Adds what lies at `index` of a table, four bytes to each sum. */
+ALWAYS_INLINE void add_found(__m512i *sum, __m512i index, __m512i table, __m512i ones)
+{
+    __m512i found;
+    __asm__("vpermb %3, %2, %1\n\tvpdpbusd %4, %1, %0"
+            : "+v"(*sum), "=&v"(found)
+            : "v"(index), "v"(table), "v"(ones));
+}
+
+/* Of some inputs the sums of four, for so many rows: adds their digits to those of the outputs of `count`
+ * panels, [rows, panels, digits, 16], or begins these. They fit: of k < 2^31 / 255 inputs there are fewer
+ * than 2^21 sums of four. */
+ALWAYS_INLINE void add_digits(const size_t rows, const size_t count, const size_t each,
+                              const uint8_t *tables, const uint32_t *panels, size_t panel_words,
+                              size_t words, int first, size_t row_step, int32_t *sums)
 {
     const __m512i place = _mm512_set1_epi32(0x30201000), nibble = _mm512_set1_epi32(0x0f0f0f0f);
     const __m512i ones = _mm512_set1_epi8(1);
-    UNROLL for (size_t c = 0; c < count; c++)
-        UNROLL for (size_t d = 0; d < each; d++)
-            digits[c][d] = _mm512_setzero_si512();
+    __m512i digits[TABLE_ROWS][TABLE_PANELS][4];
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < count; c++)
+            UNROLL for (size_t d = 0; d < each; d++)
+                digits[r][c][d] =
+                    first ? _mm512_setzero_si512()
+                          : _mm512_load_si512(sums + r * row_step + (c * each + d) * BNNLAB_LANES);
     for (size_t w = 0; w < words; w++) {
-        __m512i b[ROW_PANELS];
+        __m512i b[TABLE_PANELS];
         UNROLL for (size_t c = 0; c < count; c++) {
             const uint32_t *at = panels + (c * panel_words + w) * BNNLAB_LANES;
             b[c] = _mm512_loadu_si512(at);
             _mm_prefetch((const char *)(at + count * panel_words * BNNLAB_LANES), _MM_HINT_T0);
         }
         UNROLL for (size_t half = 0; half < 2; half++) {
-            __m512i index[ROW_PANELS];
+            __m512i index[TABLE_PANELS];
             UNROLL for (size_t c = 0; c < count; c++)
                 index[c] = _mm512_ternarylogic_epi32(
                     nibble, half ? _mm512_srli_epi32(b[c], 4) : b[c], place, 0xCA);
-            UNROLL for (size_t d = 0; d < each; d++, tables += 64) {
-                const __m512i table = _mm512_load_si512(tables);
-                UNROLL for (size_t c = 0; c < count; c++)
-                    digits[c][d] = _mm512_dpbusd_epi32(
-                        digits[c][d], _mm512_permutexvar_epi8(index[c], table), ones);
-            }
+            UNROLL for (size_t r = 0; r < rows; r++)
+                UNROLL for (size_t d = 0; d < each; d++) {
+                    const __m512i table =
+                        _mm512_load_si512(tables + r * TABLES + (half * each + d) * 64);
+                    UNROLL for (size_t c = 0; c < count; c++)
+                        add_found(&digits[r][c][d], index[c], table, ones);
+                }
+        }
+        tables += 2 * each * 64;
+    }
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < count; c++)
+            UNROLL for (size_t d = 0; d < each; d++)
+                _mm512_store_si512(sums + r * row_step + (c * each + d) * BNNLAB_LANES,
+                                   digits[r][c][d]);
+}
+
+/* The same with all outputs' panels. */
+ALWAYS_INLINE void add_all_digits(const size_t rows, const size_t each, const uint8_t *tables,
+                                  const uint32_t *panels, size_t panel_words, size_t words,
+                                  size_t outputs, int first, int32_t *sums)
+{
+    const size_t row_step = SUMS / rows, group = TABLE_PANELS / rows;
+    const size_t total = (outputs + BNNLAB_LANES - 1) / BNNLAB_LANES;
+    for (size_t p = 0; p < total; p += group) {
+        const uint32_t *b = panels + p * panel_words * BNNLAB_LANES;
+        int32_t *to = sums + p * each * BNNLAB_LANES;
+        switch (smaller(total - p, group)) {
+        case 1: add_digits(rows, 1, each, tables, b, panel_words, words, first, row_step, to); break;
+        case 2: add_digits(rows, 2, each, tables, b, panel_words, words, first, row_step, to); break;
+        case 3: add_digits(rows, 3, each, tables, b, panel_words, words, first, row_step, to); break;
+        default: add_digits(rows, 4, each, tables, b, panel_words, words, first, row_step, to); break;
         }
     }
 }
 
 /* One row of bytes: faster by tables, as real inputs are, than by bytes of +-1 for itself alone. */
-ALWAYS_INLINE void byte_row_tile(const size_t count, const uint8_t *tables, const uint32_t *panels,
-                                 size_t panel_words, size_t words, int first, size_t n, int32_t *out)
-{
-    __m512i digits[ROW_PANELS][4];
-    add_digits(count, 2, tables, panels, panel_words, words, digits);
-    const __m512i bias = _mm512_set1_epi32((int)(1024 * 8 * words));
-    UNROLL for (size_t c = 0; c < count; c++) {
-        const __mmask16 lanes = lanes_of(n, c);
-        const __m512i both = _mm512_add_epi32(_mm512_slli_epi32(digits[c][1], 8), digits[c][0]);
-        __m512i sum = _mm512_sub_epi32(both, bias);
-        if (!first)
-            sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(lanes, out + c * BNNLAB_LANES));
-        _mm512_mask_storeu_epi32(out + c * BNNLAB_LANES, lanes, sum);
-    }
-}
-
 static void byte_row(const uint8_t *codes, const uint32_t *panels, size_t n, size_t k, int32_t *out)
 {
     const size_t words = BNNLAB_WORDS(k);
-    _Alignas(64) uint8_t tables[TABLE_INPUTS / 32 * TABLE_BYTES / 2];
-    for (size_t from = 0; from < k || from == 0; from += TABLE_INPUTS) {
-        const size_t inputs = smaller(k - from, TABLE_INPUTS);
-        make_byte_tables(codes + from, inputs, tables);
-        for (size_t j = 0; j < n; j += ROW_PANELS * BNNLAB_LANES) {
-            const size_t outputs = smaller(n - j, ROW_PANELS * BNNLAB_LANES);
-            const size_t left = (outputs + BNNLAB_LANES - 1) / BNNLAB_LANES;
-            const uint32_t *b = panels + j * words + from / 32 * BNNLAB_LANES;
-            WITH_ROW_PANELS(left, byte_row_tile, tables, b, words, BNNLAB_WORDS(inputs), from == 0,
-                            n - j, out + j)
+    const __m512i bias = _mm512_set1_epi32((int)(1024 * 8 * (uint32_t)words));
+    _Alignas(64) uint8_t tables[TABLES / 2];
+    _Alignas(64) int32_t sums[SUMS];
+    for (size_t j = 0; j < n; j += SUMS / 2) {
+        const size_t outputs = smaller(n - j, SUMS / 2);
+        for (size_t from = 0; from < k || from == 0; from += INPUTS) {
+            const size_t inputs = smaller(k - from, INPUTS);
+            make_byte_tables(codes + from, inputs, tables);
+            add_all_digits(1, 2, tables, panels + j * words + from / 32 * BNNLAB_LANES, words,
+                           BNNLAB_WORDS(inputs), outputs, from == 0, sums);
+        }
+        for (size_t c = 0; c < outputs; c += BNNLAB_LANES) {
+            const __m512i low = _mm512_load_si512(sums + c * 2);
+            const __m512i high = _mm512_load_si512(sums + c * 2 + BNNLAB_LANES);
+            _mm512_mask_storeu_epi32(
+                out + j + c, lanes_of(outputs - c, 0),
+                _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high, 8), low), bias));
+        }
+    }
+}
+
+/* Several rows of bytes: their sums -> out [m, n], or the signs of these -> `to`. */
+static void byte_rows(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
+                      int32_t *out, const struct bnnlab_codes *to)
+{
+    const size_t words = BNNLAB_WORDS(k);
+    for (size_t j = 0; j < n; j += BYTE_PANELS * BNNLAB_LANES) {
+        const size_t count = n - j > BNNLAB_LANES ? 2 : 1;
+        for (size_t i = 0, rows; i < m; i += rows) {
+            struct bnnlab_codes from = {0};
+            if (to) {
+                from = bnnlab_codes_from(to, i);
+                from.thresholds += j;
+                from.flip += j / 32;
+                from.bits += j / 32;
+            }
+            rows = tile_rows(m - i, TILE_ROWS);
+            WITH_ROWS(rows, count, bytes_tile, codes + i * k, panels + j * words, words, k, n - j, n,
+                      out + i * n + j, to ? &from : NULL)
         }
     }
 }
@@ -504,74 +377,80 @@ static void byte_row(const uint8_t *codes, const uint32_t *panels, size_t n, siz
 static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
                           int32_t *out)
 {
-    const size_t words = BNNLAB_WORDS(k), total = (n + BNNLAB_LANES - 1) / BNNLAB_LANES;
-    if (m == 1) {
+    if (m == 1)
         byte_row(codes, panels, n, k, out);
-        return;
-    }
-    for (size_t p = 0; p < total; p += TILE_PANELS) {
-        const size_t count = smaller(total - p, TILE_PANELS), j = p * BNNLAB_LANES;
-        for (size_t i = 0, rows; i < m; i += rows) {
-            rows = tile_rows(m - i, PLAIN_ROWS);
-            WITH_SEVERAL_ROWS(rows, count, bytes_tile, codes + i * k, panels + j * words, words, k,
-                            n - j, n, out + i * n + j)
-        }
-    }
+    else
+        byte_rows(codes, panels, m, n, k, out, NULL);
 }
 
-/* Adds the sums of `words` words to those of `count` panels' outputs, or begins them. */
-ALWAYS_INLINE void sign_tile(const size_t count, const uint8_t *tables, const uint32_t *panels,
-                             size_t panel_words, size_t words, int first, double *sums)
+static int bytes_codes(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
+                       const struct bnnlab_codes *to)
 {
-    __m512i digits[ROW_PANELS][4];
-    add_digits(count, 4, tables, panels, panel_words, words, digits);
+    if (m == 1 || to->levels != 1)
+        return 0;
+    byte_rows(codes, panels, m, n, k, NULL, to);
+    return 1;
+}
+
+/* Eight sums from the digits of them, with what tables added to all. Exact: the highest digit's part and
+ * the bias are less than 2^53, together with the others the sum itself, less than 2^52. */
+ALWAYS_INLINE __m512d sums_of(const int32_t *digits, __m512d bias)
+{
+    __m512d sum = bias;
+    UNROLL for (size_t d = 4; d-- > 0;) {
+        const __m512d digit =
+            _mm512_cvtepi32_pd(_mm256_load_si256((const __m256i *)(digits + d * BNNLAB_LANES)));
+        sum = _mm512_fmadd_pd(digit, _mm512_set1_pd((double)(1 << 8 * d)), sum);
+    }
+    return sum;
+}
+
+/* One row, or two, which share what their weights' nibbles point at. */
+ALWAYS_INLINE int sign_rows(const size_t rows, const float *x, const uint32_t *panels, size_t n, size_t k,
+                            float *out)
+{
+    int nan = 0, exponent[TABLE_ROWS];
+    const size_t words = BNNLAB_WORDS(k), most = SUMS / 4 / rows;
     const __m512d bias = _mm512_set1_pd(-0x1p31 * 8 * (double)words);
-    UNROLL for (size_t c = 0; c < count; c++) {
-        const __m512i high = _mm512_add_epi32(_mm512_slli_epi32(digits[c][3], 8), digits[c][2]);
-        const __m512i low = _mm512_add_epi32(_mm512_slli_epi32(digits[c][1], 8), digits[c][0]);
-        UNROLL for (size_t h = 0; h < 2; h++) {
-            const __m256i top = h ? _mm512_extracti64x4_epi64(high, 1) : _mm512_castsi512_si256(high);
-            const __m256i end = h ? _mm512_extracti64x4_epi64(low, 1) : _mm512_castsi512_si256(low);
-            double *to = sums + c * BNNLAB_LANES + h * 8;
-            const __m512d sum = _mm512_fmadd_pd(_mm512_cvtepi32_pd(top), _mm512_set1_pd(0x1p16),
-                                                _mm512_add_pd(_mm512_cvtepi32_pd(end), bias));
-            _mm512_storeu_pd(to, first ? sum : _mm512_add_pd(_mm512_loadu_pd(to), sum));
+    _Alignas(64) uint8_t tables[TABLE_ROWS * TABLES];
+    _Alignas(64) int32_t sums[SUMS];
+    for (size_t r = 0; r < rows; r++)
+        exponent[r] = row_exponent(x + r * k, k);
+    for (size_t j = 0; j < n; j += most) {
+        const size_t outputs = smaller(n - j, most);
+        for (size_t from = 0; from < k || from == 0; from += INPUTS) {
+            const size_t inputs = smaller(k - from, INPUTS);
+            for (size_t r = 0; r < rows; r++)
+                make_tables(x + r * k + from, inputs, row_scale(exponent[r]), tables + r * TABLES);
+            add_all_digits(rows, 4, tables, panels + j * words + from / 32 * BNNLAB_LANES, words,
+                           BNNLAB_WORDS(inputs), outputs, from == 0, sums);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            const __m512d unit = _mm512_set1_pd(row_unit(exponent[r]));
+            const int32_t *of = sums + r * (SUMS / rows);
+            for (size_t c = 0; c < outputs; c += 8)
+                _mm256_mask_storeu_ps(
+                    out + r * n + j + c, (__mmask8)tail_mask(smaller(outputs - c, 8)),
+                    _mm512_cvtpd_ps(
+                        _mm512_mul_pd(sums_of(of + c / BNNLAB_LANES * 4 * BNNLAB_LANES +
+                                                  c % BNNLAB_LANES, bias), unit)));
         }
     }
+    for (size_t r = 0; r < rows; r++) {
+        nan |= exponent[r] == NAN_ROW;
+        if (exponent[r] == INFINITE_ROW)
+            infinite_row(x + r * k, panels, n, k, out + r * n);
+    }
+    return nan;
 }
 
 static int sign_product(const float *x, const uint32_t *panels, size_t m, size_t n, size_t k,
                         float *out)
 {
     int nan = 0;
-    const size_t words = BNNLAB_WORDS(k);
-    _Alignas(64) uint8_t tables[TABLE_INPUTS / 32 * TABLE_BYTES];
-    _Alignas(64) double sums[TABLE_OUTPUTS];
-    for (size_t i = 0; i < m; i++, x += k, out += n) {
-        const int exponent = row_exponent(x, k);
-        for (size_t j = 0; j < n; j += TABLE_OUTPUTS) {
-            const size_t outputs = smaller(n - j, TABLE_OUTPUTS);
-            for (size_t from = 0; from < k || from == 0; from += TABLE_INPUTS) {
-                const size_t inputs = smaller(k - from, TABLE_INPUTS);
-                make_tables(x + from, inputs, row_scale(exponent), tables);
-                for (size_t c = 0; c < outputs; c += ROW_PANELS * BNNLAB_LANES) {
-                    const size_t left = (outputs - c + BNNLAB_LANES - 1) / BNNLAB_LANES;
-                    const uint32_t *b = panels + (j + c) * words + from / 32 * BNNLAB_LANES;
-                    WITH_ROW_PANELS(left, sign_tile, tables, b, words, BNNLAB_WORDS(inputs),
-                                    from == 0, sums + c)
-                }
-            }
-            const __m512d unit = _mm512_set1_pd(row_unit(exponent));
-            for (size_t c = 0; c < outputs; c += 8)
-                _mm256_mask_storeu_ps(
-                    out + j + c, (__mmask8)tail_mask(smaller(outputs - c, 8)),
-                    _mm512_cvtpd_ps(_mm512_mul_pd(_mm512_load_pd(sums + c), unit)));
-        }
-        nan |= exponent == NAN_ROW;
-        if (exponent == INFINITE_ROW)
-            infinite_row(x, panels, n, k, out);
-    }
-    return nan;
+    for (; m >= 2; m -= 2, x += 2 * k, out += 2 * n)
+        nan |= sign_rows(2, x, panels, n, k, out);
+    return m ? nan | sign_rows(1, x, panels, n, k, out) : nan;
 }
 
 /* One threshold each: a flipped code is the other bit. */
@@ -632,13 +511,14 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx512 = {
-    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, real_product,
-    threshold, NULL, NULL, NULL,
+    pack_signs, pack_channels, pack_codes, bnnlab_avx512_product, bytes_product, sign_product, real_product,
+    threshold, bnnlab_avx512_convolve, bnnlab_avx512_product_codes, bytes_codes,
 };
 
 const struct bnnlab_family bnnlab_avx512_carry = {
-    pack_signs, pack_channels, pack_codes, product_carry, bytes_product, sign_product, real_product,
-    threshold, NULL, NULL, NULL,
+    pack_signs, pack_channels, pack_codes, bnnlab_avx512_carry_product, bytes_product, sign_product, real_product,
+    threshold, bnnlab_avx512_carry_convolve,
+    bnnlab_avx512_carry_product_codes, bytes_codes,
 };
 
 #ifdef BNNLAB_AMX_BUILT

@@ -1,26 +1,9 @@
 /* Convolution of packed images, directly: a row of windows is a product whose rows overlap. */
 #include "check.h"
 #include "family.h"
+#include "taps.h"
 
 #include <string.h>
-
-/* The taps of the window at `place` that lie on `size` pixels: those from `first` to `last` - 1. The
- * first of them lies on pixel `start`. */
-struct taps {
-    size_t first, last, start;
-};
-
-static struct taps taps_at(size_t place, size_t size, size_t window, size_t stride, size_t padding)
-{
-    const size_t at = place * stride; /* on the padded image */
-    struct taps taps = {at < padding ? padding - at : 0, window, at < padding ? 0 : at - padding};
-    const size_t left = at < size + padding ? size + padding - at : 0;
-    if (taps.last > left)
-        taps.last = left;
-    if (taps.first >= taps.last)
-        taps.first = taps.last = taps.start = 0;
-    return taps;
-}
 
 /* What does not change from one row of outputs to the next. */
 struct convolution {
@@ -37,15 +20,10 @@ static void convolve_row(const struct convolution *of, const uint32_t *image, st
     const struct bnnlab_window *window = of->window;
     const size_t words = BNNLAB_WORDS(of->channels), tap_row = window->width * words;
     const size_t step = window->stride_across * words;
-    for (size_t x = 0, together; x < of->across; x += together) {
-        const struct taps columns = taps_at(x, of->width, window->width, window->stride_across,
-                                            window->padding_across);
-        together = 1;
-        if (columns.last - columns.first == window->width) {
-            const size_t fit =
-                (of->width - window->width - columns.start) / window->stride_across + 1;
-            together = fit < of->across - x ? fit : of->across - x;
-        }
+    struct taps columns;
+    for (size_t x = 0; x < of->across; x += columns.count) {
+        columns = taps_at(x, of->across, of->width, window->width, window->stride_across,
+                          window->padding_across);
         const size_t height = rows.last - rows.first, wide = columns.last - columns.first;
         const struct bnnlab_walk walk = {step, of->plane_step, height, wide * words,
                                          of->width * words, tap_row, window->height * tap_row};
@@ -53,7 +31,7 @@ static void convolve_row(const struct convolution *of, const uint32_t *image, st
         const uint32_t *b =
             panels + (rows.first * tap_row + columns.first * words) * BNNLAB_LANES;
         of->family->product(at, &walk, of->planes, b, ones, (int32_t)(height * wide * of->channels),
-                            together, of->n, out + x * of->n);
+                            columns.count, of->n, out + x * of->n);
     }
 }
 
@@ -111,7 +89,7 @@ int bnnlab_convolve(int isa, const uint32_t *image, size_t image_length, size_t 
         if (family->convolve && family->convolve(&field, b, counts, n, to))
             continue;
         for (size_t y = 0; y < down; y++)
-            convolve_row(&of, at, taps_at(y, height, window->height, window->stride_down,
+            convolve_row(&of, at, taps_at(y, down, height, window->height, window->stride_down,
                                           window->padding_down),
                          b, counts, to + y * across * n);
     }

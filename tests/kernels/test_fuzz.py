@@ -57,12 +57,35 @@ MUTANTS = {
         "vector.h", "((uint32_t)1 << @)", "count", "count + (count > 5)"
     ),
     "an over-read without effect": Mutant(
-        "avx512.c", "v0 = _mm512_maskz_loadu_ps(@, x + j)", "low_mask",
+        "avx512.c", "v0 = _mm512_maskz_loadu_ps(@, x);", "low_mask",
         "(__mmask16)tail_mask(low + 1)",
     ),
     "a dropped carry": Mutant(
-        "avx512.c", "_mm512_add_epi32(sum[r][c], @);\n                    one",
+        "avx512_bits.c", "_mm512_add_epi32(sum[r][c], @);\n                    one",
         "_mm512_popcnt_epi32(carry)", "_mm512_setzero_si512()",
+    ),
+    "a single row's last words dropped": Mutant(
+        "avx512_bits.c", "for (; @; w++, v +=", "w < words", "w + 1 < words"
+    ),
+    "planes of one weight": Mutant(
+        "avx512_bits.c", "if (@)\n            UNROLL", "p + 1 < of->planes", "p > of->planes"
+    ),
+    "rows from the tile before": Mutant(
+        "avx512_bits.c", "a += @ * of->walk.row_step;", "rows", "(rows - (t % 2))"
+    ),
+    "windows below as if beside": Mutant(
+        "avx512_bits.c", "to + l * (@));", "rows ? out_row : n", "n"
+    ),
+    "taps of a border that goes on": Mutant(
+        "taps.h", "taps.count = @;", "fit < places - place ? fit : places - place",
+        "places - place",
+    ),
+    "a row by the largest of another": Mutant(
+        "avx512.c", "_mm512_set1_pd(row_unit(exponent[@]))", "r", "0"
+    ),
+    "sums begun again with other tables": Mutant(
+        "avx512.c", "BNNLAB_WORDS(inputs), outputs, @, sums);\n        }\n        for (size_t r",
+        "from == 0", "1",
     ),
     "bytes that overflow": Mutant("avx2.c", "#define BYTE_WORDS @\n", "31", "32"),
     "a flip the wrong way": Mutant(
@@ -132,7 +155,8 @@ MUTANTS = {
         "for (size_t e = 0; @ && e < n; e++)\n            sums", "any", "(any && i)"
     ),
     "bits beyond the end of an image's row": network(
-        "image->pad_across ? @ : SIZE_MAX", "image->wide - number % image->wide", "image->wide"
+        "image->pad_across ? @ : SIZE_MAX", "image->wide - number % image->wide",
+        "image->wide + 1 - number % image->wide",
     ),
     "pooling of other pixels": network(
         "+ @) * n; ", "e % across", "e % down"
@@ -280,7 +304,8 @@ def planted(tmp_path_factory):
 def test_a_planted_error_is_found(name, planted):
     """By a difference, or by the unreadable page behind an array (or what a stray write breaks)."""
     mutant, number = MUTANTS[name], [*MUTANTS].index(name) + 1
-    if "avx512" not in kernels.isas() and mutant.file in ("vector.h", "avx2.c", "avx512.c"):
+    vector = mutant.file in ("vector.h", "avx2.c") or mutant.file.startswith("avx512")
+    if "avx512" not in kernels.isas() and vector:
         pytest.skip("this processor has no vector kernels to plant it in")
     if mutant.file.startswith("amx") and "amx" not in kernels.isas():
         pytest.skip("this processor has no AMX to plant it in")

@@ -1,0 +1,417 @@
+/* Products and convolutions of bits by AVX-512 with VPOPCNTDQ, a tile of the results in registers.
+ *
+ * Each step of the plain one is one xor, one vpopcntd and one vpaddd for 512 multiply-adds. The other one
+ * adds two words at a time to a word of ones, carry-save, and counts the carries: five instructions
+ * for 1024. Every tile is a function of its own, with constant sizes, that no register is spilled in.
+ */
+#include "avx512.h"
+#include "taps.h"
+
+#define CARRY_ROWS 4    /* of a tile of carries, which takes twice the registers */
+#define CARRY_PANELS 2  /* of several rows */
+#define ROW_CHAINS 4    /* sums of a single row, so that none waits for itself */
+#define AHEAD 2048      /* words: how far a single row's weights are fetched ahead */
+#define NEAR 131072     /* words of weights that stay in the second cache, where that takes longer */
+
+/* What tiles of the same panels have in common. Of these panels: `ones` as family.h has them, or NULL;
+ * thresholds and flips where signs are wanted instead of sums, or NULL; how many panels, and which lanes
+ * of the last are outputs. Results lie `step` words from one row to the next. */
+struct group {
+    struct bnnlab_walk walk;
+    size_t planes;
+    int32_t base;
+    const int32_t *ones, *thresholds;
+    const uint32_t *flip;
+    size_t count;
+    __mmask16 lanes;
+    size_t step;
+};
+
+/* One tile, from its first row of bits, its first panel and its first result on: int32 sums, or words. */
+typedef void tile(const struct group *of, const uint32_t *a, const uint32_t *panels, void *out);
+
+ALWAYS_INLINE __m512i load_panel(const uint32_t *b, const struct bnnlab_walk *walk, size_t c)
+{
+    return _mm512_loadu_si512(b + c * walk->panel_words * BNNLAB_LANES);
+}
+
+/* sum += popcount(u ^ v). As one piece: compilers would make the xors of a whole tile first, for which
+ * there are not enough registers. */
+ALWAYS_INLINE void add_mismatches(__m512i *sum, __m512i u, __m512i v)
+{
+    __m512i x;
+    __asm__("vpxord %2, %3, %1\n\tvpopcntd %1, %1\n\tvpaddd %1, %0, %0"
+            : "+v"(*sum), "=&v"(x)
+            : "v"(u), "v"(v));
+}
+
+/* The mismatches of one plane, added to `sum`. */
+ALWAYS_INLINE void count_plainly(const size_t rows, const size_t count, const uint32_t *a,
+                                 const struct bnnlab_walk *walk, const uint32_t *panels,
+                                 __m512i sum[TILE_ROWS][TILE_PANELS])
+{
+    const size_t row_step = walk->row_step, length = walk->length;
+    for (size_t s = 0; s < walk->segments; s++, a += walk->a_step) {
+        const uint32_t *b = panels + s * walk->b_step * BNNLAB_LANES;
+        for (size_t w = 0; w < length; w++, b += BNNLAB_LANES) {
+            __m512i v[TILE_PANELS];
+            UNROLL for (size_t c = 0; c < count; c++)
+                v[c] = load_panel(b, walk, c);
+            UNROLL for (size_t r = 0; r < rows; r++) {
+                const __m512i u = _mm512_set1_epi32((int)a[r * row_step + w]);
+                UNROLL for (size_t c = 0; c < count; c++)
+                    add_mismatches(&sum[r][c], u, v[c]);
+            }
+        }
+    }
+}
+
+/* A single row by the carries streams through several panels: fetches what comes after these, or further
+ * along them where they are long. */
+ALWAYS_INLINE void fetch_ahead(const uint32_t *b, const struct bnnlab_walk *walk, size_t count)
+{
+    const size_t ahead = smaller(count * walk->panel_words * BNNLAB_LANES, AHEAD);
+    UNROLL for (size_t c = 0; c < count; c++)
+        _mm_prefetch((const char *)(b + c * walk->panel_words * BNNLAB_LANES + ahead), _MM_HINT_T0);
+}
+
+/* The same with full adders: of `one`, u0 ^ v0 and u1 ^ v1, the sum stays in `one` and the carry, of
+ * value 2, is counted. */
+ALWAYS_INLINE void count_carries(const size_t rows, const size_t count, const uint32_t *a,
+                                 const struct bnnlab_walk *walk, const uint32_t *panels,
+                                 __m512i sum[TILE_ROWS][TILE_PANELS])
+{
+    const size_t row_step = walk->row_step, length = walk->length;
+    __m512i one[CARRY_ROWS][TILE_PANELS];
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < count; c++)
+            one[r][c] = _mm512_setzero_si512();
+    for (size_t s = 0; s < walk->segments; s++, a += walk->a_step) {
+        const uint32_t *b = panels + s * walk->b_step * BNNLAB_LANES;
+        size_t w = 0;
+        for (; w + 2 <= length; w += 2, b += 2 * BNNLAB_LANES) {
+            __m512i v0[TILE_PANELS], v1[TILE_PANELS];
+            if (rows == 1) {
+                fetch_ahead(b, walk, count);
+                fetch_ahead(b + BNNLAB_LANES, walk, count);
+            }
+            UNROLL for (size_t c = 0; c < count; c++) {
+                v0[c] = load_panel(b, walk, c);
+                v1[c] = load_panel(b + BNNLAB_LANES, walk, c);
+            }
+            UNROLL for (size_t r = 0; r < rows; r++) {
+                const __m512i u0 = _mm512_set1_epi32((int)a[r * row_step + w]);
+                const __m512i u1 = _mm512_set1_epi32((int)a[r * row_step + w + 1]);
+                UNROLL for (size_t c = 0; c < count; c++) {
+                    const __m512i before = one[r][c];
+                    const __m512i half = _mm512_ternarylogic_epi32(before, u0, v0[c], 0x96);
+                    one[r][c] = _mm512_ternarylogic_epi32(half, u1, v1[c], 0x96);
+                    /* half ? ~one : before */
+                    const __m512i carry =
+                        _mm512_ternarylogic_epi32(before, half, one[r][c], 0x74);
+                    sum[r][c] = _mm512_add_epi32(sum[r][c], _mm512_popcnt_epi32(carry));
+                }
+            }
+        }
+        if (w < length)
+            UNROLL for (size_t r = 0; r < rows; r++)
+                UNROLL for (size_t c = 0; c < count; c++) {
+                    const __m512i u = _mm512_set1_epi32((int)a[r * row_step + w]);
+                    const __m512i x = _mm512_xor_si512(u, load_panel(b, walk, c));
+                    const __m512i carry = _mm512_and_si512(x, one[r][c]);
+                    sum[r][c] = _mm512_add_epi32(sum[r][c], _mm512_popcnt_epi32(carry));
+                    one[r][c] = _mm512_xor_si512(x, one[r][c]);
+                }
+    }
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < count; c++)
+            sum[r][c] = _mm512_add_epi32(_mm512_add_epi32(sum[r][c], sum[r][c]),
+                                         _mm512_popcnt_epi32(one[r][c]));
+}
+
+/* What mismatches, once or twice, are taken from. */
+ALWAYS_INLINE __m512i from_of(const int32_t *ones, size_t output, __mmask16 lanes, size_t planes,
+                              int32_t base)
+{
+    if (!ones)
+        return _mm512_set1_epi32(base);
+    return _mm512_mullo_epi32(_mm512_maskz_loadu_epi32(lanes, ones + output),
+                              _mm512_set1_epi32((1 << planes) - 1));
+}
+
+ALWAYS_INLINE void make_tile(const size_t rows, const size_t count, const int carry,
+                             const int signs, const struct group *of, const uint32_t *a, const uint32_t *panels,
+                             void *out)
+{
+    const struct bnnlab_walk *walk = &of->walk;
+    __m512i sum[TILE_ROWS][TILE_PANELS];
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < count; c++)
+            sum[r][c] = _mm512_setzero_si512();
+    /* One run of one plane, which most have, takes less around it when it is known to be that. */
+    const int simple = !carry && of->planes == 1 && walk->segments == 1;
+    if (simple) {
+        const struct bnnlab_walk run = {.row_step = walk->row_step, .segments = 1,
+                                        .length = walk->length, .panel_words = walk->panel_words};
+        count_plainly(rows, count, a, &run, panels, sum);
+    }
+    /* From the highest plane down; a plane's carries count twice already, so that what the higher
+     * planes left is doubled with them. */
+    for (size_t p = simple ? 0 : of->planes; p-- > 0;) {
+        if (carry) {
+            count_carries(rows, count, a + p * walk->plane_step, walk, panels, sum);
+            continue;
+        }
+        if (p + 1 < of->planes)
+            UNROLL for (size_t r = 0; r < rows; r++)
+                UNROLL for (size_t c = 0; c < count; c++)
+                    sum[r][c] = _mm512_add_epi32(sum[r][c], sum[r][c]);
+        count_plainly(rows, count, a + p * walk->plane_step, walk, panels, sum);
+    }
+    const int32_t *ones = of->ones;
+    const size_t step = of->step;
+    UNROLL for (size_t c = 0; c < count; c++) {
+        const __mmask16 lanes = c + 1 == count ? of->lanes : 0xffff;
+        const __m512i from = from_of(ones, c * BNNLAB_LANES, lanes, of->planes, of->base);
+        UNROLL for (size_t r = 0; r < rows; r++) {
+            const __m512i off = ones ? sum[r][c] : _mm512_add_epi32(sum[r][c], sum[r][c]);
+            int32_t *to = (int32_t *)out + r * step + c * BNNLAB_LANES;
+            sum[r][c] = _mm512_sub_epi32(from, off);
+            if (!signs && c + 1 == count)
+                _mm512_mask_storeu_epi32(to, lanes, sum[r][c]);
+            else if (!signs)
+                _mm512_storeu_si512(to, sum[r][c]);
+        }
+    }
+    if (signs)
+        store_signs(rows, count, sum, of->lanes, of->thresholds, of->flip, out, step);
+}
+
+#define TILE(name, carry, signs, rows, count)                                                       \
+    static void name##_##rows##x##count(const struct group *of, const uint32_t *a,                  \
+                                        const uint32_t *panels, void *out)                          \
+    {                                                                                               \
+        make_tile(rows, count, carry, signs, of, a, panels, out);                                   \
+    }
+#define PLAIN(name, signs, rows)                                                                    \
+    TILE(name, 0, signs, rows, 1)                                                                   \
+    TILE(name, 0, signs, rows, 2) TILE(name, 0, signs, rows, 3) TILE(name, 0, signs, rows, 4)
+#define CARRY(name, signs, rows) TILE(name, 1, signs, rows, 1) TILE(name, 1, signs, rows, 2)
+#define TILES(plain, carry, signs)                                                                  \
+    PLAIN(plain, signs, 1) PLAIN(plain, signs, 2) PLAIN(plain, signs, 3)                            \
+    PLAIN(plain, signs, 4) PLAIN(plain, signs, 5) PLAIN(plain, signs, 6)                            \
+    CARRY(carry, signs, 1) TILE(carry, 1, signs, 1, 3) TILE(carry, 1, signs, 1, 4)                  \
+    CARRY(carry, signs, 2) CARRY(carry, signs, 3) CARRY(carry, signs, 4)
+TILES(plain, carry, 0)
+TILES(plain_signs, carry_signs, 1)
+
+#define TWO(name, rows) name##_##rows##x1, name##_##rows##x2
+#define FOUR(name, rows) TWO(name, rows), name##_##rows##x3, name##_##rows##x4
+#define PLAIN_TABLE(name)                                                                           \
+    {{FOUR(name, 1)}, {FOUR(name, 2)}, {FOUR(name, 3)}, {FOUR(name, 4)}, {FOUR(name, 5)},           \
+     {FOUR(name, 6)}}
+#define CARRY_TABLE(name) {{FOUR(name, 1)}, {TWO(name, 2)}, {TWO(name, 3)}, {TWO(name, 4)}}
+/* By whether they count carries, whether they give signs, rows, and panels. */
+static tile *const tiles_by[2][2][TILE_ROWS][TILE_PANELS] = {
+    {PLAIN_TABLE(plain), PLAIN_TABLE(plain_signs)},
+    {CARRY_TABLE(carry), CARRY_TABLE(carry_signs)},
+};
+
+/* How few tiles so many rows take. */
+ALWAYS_INLINE size_t tiles_of(size_t rows, size_t most)
+{
+    return (rows + most - 1) / most;
+}
+
+/* Rows of bits times the panels of a group; all tiles as large as one another, or one row larger. */
+static void multiply(const struct group *of, int carry, const uint32_t *a, const uint32_t *panels,
+                     size_t m, void *out)
+{
+    tile *const(*every)[TILE_PANELS] = tiles_by[carry][of->thresholds != NULL];
+    const size_t tiles = tiles_of(m, carry ? CARRY_ROWS : TILE_ROWS);
+    for (size_t t = 0; t < tiles; t++) {
+        const size_t rows = m / tiles + (t < m % tiles);
+        every[rows - 1][of->count - 1](of, a, panels, out);
+        a += rows * of->walk.row_step;
+        out = (int32_t *)out + rows * of->step;
+    }
+}
+
+/* Begins the group of the outputs from j to, at most, j + most - 1, of n. */
+static void begin(struct group *of, size_t j, size_t most, const int32_t *ones, size_t n,
+                  const struct bnnlab_codes *to)
+{
+    const size_t some = smaller(n - j, most);
+    of->ones = ones ? ones + j : NULL;
+    of->thresholds = to ? to->thresholds + j : NULL;
+    of->flip = to ? to->flip + j / 32 : NULL;
+    of->count = (some + BNNLAB_LANES - 1) / BNNLAB_LANES;
+    of->lanes = lanes_of(some, of->count - 1);
+}
+
+/* One row of bits: its weights are read in the order in which they lie, which is as fast as reading. */
+ALWAYS_INLINE void stream(const int far, const size_t planes, size_t plane_step, const uint32_t *a,
+                          size_t words, const uint32_t *panels, const int32_t *ones, int32_t base,
+                          size_t n, int32_t *out, const struct bnnlab_codes *to)
+{
+    for (size_t j = 0; j < n; j += BNNLAB_LANES, panels += words * BNNLAB_LANES) {
+        const __mmask16 lanes = lanes_of(n - j, 0);
+        __m512i sum = _mm512_setzero_si512();
+        for (size_t p = planes; p-- > 0;) {
+            const uint32_t *u = a + p * plane_step, *v = panels;
+            __m512i part[ROW_CHAINS];
+            part[0] = _mm512_add_epi32(sum, sum);
+            UNROLL for (size_t i = 1; i < ROW_CHAINS; i++)
+                part[i] = _mm512_setzero_si512();
+            size_t w = 0;
+            for (; w + ROW_CHAINS <= words; w += ROW_CHAINS, v += ROW_CHAINS * BNNLAB_LANES)
+                UNROLL for (size_t i = 0; i < ROW_CHAINS; i++) {
+                    if (far)
+                        _mm_prefetch((const char *)(v + i * BNNLAB_LANES + AHEAD), _MM_HINT_T0);
+                    add_mismatches(&part[i], _mm512_set1_epi32((int)u[w + i]),
+                                   _mm512_loadu_si512(v + i * BNNLAB_LANES));
+                }
+            for (; w < words; w++, v += BNNLAB_LANES)
+                add_mismatches(&part[0], _mm512_set1_epi32((int)u[w]), _mm512_loadu_si512(v));
+            sum = _mm512_add_epi32(_mm512_add_epi32(part[0], part[1]),
+                                   _mm512_add_epi32(part[2], part[3]));
+        }
+        const __m512i off = ones ? sum : _mm512_add_epi32(sum, sum);
+        const __m512i value = _mm512_sub_epi32(from_of(ones, j, lanes, planes, base), off);
+        if (to) {
+            const __m512i least = _mm512_maskz_loadu_epi32(lanes, to->thresholds + j);
+            const uint32_t code = _mm512_mask_cmpge_epi32_mask(lanes, value, least);
+            const uint32_t half = code ^ (to->flip[j / 32] >> j % 32 & lanes);
+            to->bits[j / 32] = j % 32 ? to->bits[j / 32] | half << 16 : half;
+        } else {
+            _mm512_mask_storeu_epi32(out + j, lanes, value);
+        }
+    }
+}
+
+static void product_of_row(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                           const uint32_t *panels, const int32_t *ones, int32_t base, size_t n,
+                           int32_t *out, const struct bnnlab_codes *to)
+{
+    const size_t words = walk->length;
+    if (planes > 1 || ones)
+        stream(1, planes, walk->plane_step, a, words, panels, ones, base, n, out, to);
+    else if (words * n > NEAR)
+        stream(1, 1, 0, a, words, panels, NULL, base, n, out, to);
+    else
+        stream(0, 1, 0, a, words, panels, NULL, base, n, out, to);
+}
+
+/* The sums -> out [m, n], or their signs -> `to`. */
+static void product(int carry, const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                    const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
+                    int32_t *out, const struct bnnlab_codes *to)
+{
+    if (m == 1 && !carry && walk->segments == 1 && walk->length == walk->panel_words) {
+        product_of_row(a, walk, planes, panels, ones, base, n, out, to);
+        return;
+    }
+    struct group of = {.walk = *walk, .planes = planes, .base = base, .step = to ? to->words : n};
+    const size_t most = (carry && m > 1 ? CARRY_PANELS : TILE_PANELS) * BNNLAB_LANES;
+    for (size_t j = 0; j < n; j += most) {
+        begin(&of, j, most, ones, n, to);
+        multiply(&of, carry, a, panels + j * walk->panel_words, m,
+                 to ? (void *)(to->bits + j / 32) : (void *)(out + j));
+    }
+}
+
+void bnnlab_avx512_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                           const uint32_t *panels, const int32_t *ones, int32_t base, size_t m,
+                           size_t n, int32_t *out)
+{
+    product(0, a, walk, planes, panels, ones, base, m, n, out, NULL);
+}
+
+void bnnlab_avx512_carry_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                                 const uint32_t *panels, const int32_t *ones, int32_t base, size_t m,
+                                 size_t n, int32_t *out)
+{
+    product(1, a, walk, planes, panels, ones, base, m, n, out, NULL);
+}
+
+int bnnlab_avx512_product_codes(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                                const uint32_t *panels, const int32_t *ones, int32_t base, size_t m,
+                                size_t n, const struct bnnlab_codes *to)
+{
+    if (to->levels == 1)
+        product(0, a, walk, planes, panels, ones, base, m, n, NULL, to);
+    return to->levels == 1;
+}
+
+int bnnlab_avx512_carry_product_codes(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                                      const uint32_t *panels, const int32_t *ones, int32_t base,
+                                      size_t m, size_t n, const struct bnnlab_codes *to)
+{
+    if (to->levels == 1)
+        product(1, a, walk, planes, panels, ones, base, m, n, NULL, to);
+    return to->levels == 1;
+}
+
+/* A convolution by a group's panels. Places whose windows lie on the image with the same taps are rows of
+ * a product, beside or below one another, whichever takes fewer tiles. */
+static void convolve_group(struct group *of, int carry, const struct bnnlab_field *field,
+                           const uint32_t *panels, size_t n, int32_t *out)
+{
+    const struct bnnlab_window *window = field->window;
+    const size_t words = BNNLAB_WORDS(field->channels), most = carry ? CARRY_ROWS : TILE_ROWS;
+    const size_t image_row = field->width * words, tap_row = window->width * words;
+    const size_t below = window->stride_down * image_row, beside = window->stride_across * words;
+    const size_t out_row = field->across * n, places = field->first + field->down;
+    struct taps down, across;
+    for (size_t y = 0; y < field->down; y += down.count) {
+        down = taps_at(field->first + y, places, field->height, window->height, window->stride_down,
+                       window->padding_down);
+        for (size_t x = 0; x < field->across; x += across.count) {
+            across = taps_at(x, field->across, field->width, window->width, window->stride_across,
+                             window->padding_across);
+            const size_t high = down.last - down.first, wide = across.last - across.first;
+            const int rows = down.count * tiles_of(across.count, most) <=
+                             across.count * tiles_of(down.count, most);
+            const size_t lines = rows ? down.count : across.count;
+            const struct bnnlab_walk walk = {rows ? beside : below, field->plane_step, high,
+                                             wide * words, image_row, tap_row,
+                                             window->height * tap_row};
+            const uint32_t *a = field->image + down.start * image_row + across.start * words;
+            const uint32_t *b = panels + (down.first * tap_row + across.first * words) * BNNLAB_LANES;
+            int32_t *to = out + y * out_row + x * n;
+            of->walk = walk;
+            of->base = (int32_t)(high * wide * field->channels);
+            of->step = rows ? n : out_row;
+            for (size_t l = 0; l < lines; l++)
+                multiply(of, carry, a + l * (rows ? below : beside), b,
+                         rows ? across.count : down.count, to + l * (rows ? out_row : n));
+        }
+    }
+}
+
+static void convolve(int carry, const struct bnnlab_field *field, const uint32_t *panels,
+                     const int32_t *ones, size_t n, int32_t *out)
+{
+    const struct bnnlab_window *window = field->window;
+    const size_t weights = window->height * window->width * BNNLAB_WORDS(field->channels);
+    const size_t most = (carry ? CARRY_PANELS : TILE_PANELS) * BNNLAB_LANES;
+    struct group of = {.planes = field->planes};
+    for (size_t j = 0; j < n; j += most) {
+        begin(&of, j, most, ones, n, NULL);
+        convolve_group(&of, carry, field, panels + j * weights, n, out + j);
+    }
+}
+
+int bnnlab_avx512_convolve(const struct bnnlab_field *field, const uint32_t *panels,
+                           const int32_t *ones, size_t n, int32_t *out)
+{
+    convolve(0, field, panels, ones, n, out);
+    return 1;
+}
+
+int bnnlab_avx512_carry_convolve(const struct bnnlab_field *field, const uint32_t *panels,
+                                 const int32_t *ones, size_t n, int32_t *out)
+{
+    convolve(1, field, panels, ones, n, out);
+    return 1;
+}
