@@ -6,8 +6,8 @@ the layouts and the formulas. Without the compiled module everything here can st
 `available()` is False.
 
 The instruction set is the best of this processor, or the one the environment variable `BNNLAB_ISA`
-names ("scalar", "avx2", "avx512"; "avx512_carry", which counts bits in the way that suits Intel;
-"amx", which adds to that AMX for several rows; "neon" on Arm), or the one a call names.
+names ("scalar", "popcnt", "avx2", "avx512"; "avx512_carry", which counts bits in the way that suits
+Intel; "amx", which adds to that AMX for several rows; "neon" on Arm), or the one a call names.
 """
 
 import math
@@ -31,7 +31,9 @@ LANES = 16  # outputs side by side in a panel
 LINE = 64  # bytes of a cache line
 FLOAT32, INT32 = np.dtype(np.float32), np.dtype(np.int32)
 UINT32, UINT8 = np.dtype(np.uint32), np.dtype(np.uint8)
-_ISAS = {"scalar": 1, "avx2": 2, "avx512": 3, "avx512_carry": 4, "amx": 5, "neon": 6}
+_ISAS = {
+    "scalar": 1, "popcnt": 7, "avx2": 2, "avx512": 3, "avx512_carry": 4, "amx": 5, "neon": 6,
+}  # fmt: skip
 STATUS = {
     1: "an array does not have the length that the sizes ask for",
     2: "the sizes are too large for a 32-bit accumulator",
@@ -77,7 +79,7 @@ def isa() -> str:
         ValueError: `BNNLAB_ISA` names none that this processor can run.
     """
     allowed = isas()
-    best = list(_ISAS)[lib.bnnlab_resolve_isa(0) - 1]
+    best = {number: name for name, number in _ISAS.items()}[lib.bnnlab_resolve_isa(0)]
     name = os.environ.get("BNNLAB_ISA") or best
     if name not in allowed:
         raise ValueError(f"BNNLAB_ISA is {name!r}; this processor runs {', '.join(allowed)}")

@@ -38,6 +38,7 @@ enum bnnlab_isa {
     BNNLAB_AVX512_CARRY = 4,    /* the same, adding bits carry-save before it counts them */
     BNNLAB_AMX = 5,             /* that, GFNI, and AMX-INT8 for products of several rows and images */
     BNNLAB_NEON = 6,            /* of 64-bit Arm */
+    BNNLAB_POPCNT = 7,          /* plain C but for products of bits, which x86's POPCNT counts */
 };
 
 /* The instruction set a call with `isa` would use, or 0 when there is none such. The first call asks

@@ -1,34 +1,9 @@
-/* AVX2 and FMA.
- *
- * There is no vector popcount: every byte's count comes from two look-ups of its halves (vpshufb)
- * and is gathered in bytes for 31 words at a time, the most that cannot overflow (31 * 8 = 248).
- */
+/* AVX2 and FMA: everything but products of bits, which are in avx2_bits.c. */
 #define REAL_BYTES 32
 #include "fixed.h"
 #include "real.h"
 
-#include <immintrin.h>
-
-#define TILE_ROWS 4
-#define BYTE_WORDS 31
-
-#define WITH_ROWS(rows, tile, ...)              \
-    switch (rows) {                             \
-    case 1: tile(1, __VA_ARGS__); break;        \
-    case 2: tile(2, __VA_ARGS__); break;        \
-    case 3: tile(3, __VA_ARGS__); break;        \
-    default: tile(4, __VA_ARGS__); break;       \
-    }
-
-/* Lanes below `count` as all-ones words, as vpmaskmov wants them. */
-ALWAYS_INLINE __m256i lane_mask(size_t count)
-{
-    const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    const uint32_t mask = tail_mask(smaller(count, 8));
-    const __m256i bits = _mm256_srlv_epi32(_mm256_set1_epi32((int)mask), index);
-    return _mm256_sub_epi32(_mm256_setzero_si256(),
-                            _mm256_and_si256(bits, _mm256_set1_epi32(1)));
-}
+#include "avx2.h"
 
 static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
 {
@@ -95,91 +70,6 @@ static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t plane
                 *bits++ = word;
             }
         }
-}
-
-/* One panel (two registers of eight outputs) against `rows` rows. `panel`, `ones` and `out` begin at
- * its first output, of which `n` are left. */
-ALWAYS_INLINE void mismatch_tile(const size_t rows, const uint32_t *a,
-                                 const struct bnnlab_walk *walk, size_t planes,
-                                 const uint32_t *panel, const int32_t *ones, int32_t base, size_t n,
-                                 size_t out_step, int32_t *out)
-{
-    const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
-                                            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
-    const __m256i half = _mm256_set1_epi8(15);
-    const size_t row_step = walk->row_step;
-    __m256i sum[TILE_ROWS][2];
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < 2; c++)
-            sum[r][c] = _mm256_setzero_si256();
-    for (size_t p = planes; p-- > 0;) {
-        UNROLL for (size_t r = 0; r < rows; r++)
-            UNROLL for (size_t c = 0; c < 2; c++)
-                sum[r][c] = _mm256_add_epi32(sum[r][c], sum[r][c]);
-        for (size_t s = 0; s < walk->segments; s++) {
-            const uint32_t *at = a + p * walk->plane_step + s * walk->a_step;
-            const uint32_t *from_panel = panel + s * walk->b_step * BNNLAB_LANES;
-            for (size_t from = 0; from < walk->length; from += BYTE_WORDS) {
-                const size_t to = smaller(walk->length, from + BYTE_WORDS);
-                __m256i bytes[TILE_ROWS][2];
-                UNROLL for (size_t r = 0; r < rows; r++)
-                    UNROLL for (size_t c = 0; c < 2; c++)
-                        bytes[r][c] = _mm256_setzero_si256();
-                for (size_t w = from; w < to; w++) {
-                    const __m256i *b = (const __m256i *)(from_panel + w * BNNLAB_LANES);
-                    UNROLL for (size_t r = 0; r < rows; r++) {
-                        const __m256i v = _mm256_set1_epi32((int)at[r * row_step + w]);
-                        UNROLL for (size_t c = 0; c < 2; c++) {
-                            const __m256i x = _mm256_xor_si256(v, _mm256_loadu_si256(b + c));
-                            const __m256i low = _mm256_and_si256(x, half);
-                            const __m256i high = _mm256_and_si256(_mm256_srli_epi16(x, 4), half);
-                            bytes[r][c] = _mm256_add_epi8(
-                                bytes[r][c], _mm256_add_epi8(_mm256_shuffle_epi8(counts, low),
-                                                             _mm256_shuffle_epi8(counts, high)));
-                        }
-                    }
-                }
-                UNROLL for (size_t r = 0; r < rows; r++)
-                    UNROLL for (size_t c = 0; c < 2; c++) {
-                        /* Pairs of bytes, then pairs of halves, into the word of their output. */
-                        const __m256i halves =
-                            _mm256_maddubs_epi16(bytes[r][c], _mm256_set1_epi8(1));
-                        sum[r][c] = _mm256_add_epi32(
-                            sum[r][c], _mm256_madd_epi16(halves, _mm256_set1_epi16(1)));
-                    }
-            }
-        }
-    }
-    UNROLL for (size_t c = 0; c < 2; c++) {
-        if (c * 8 >= n)
-            continue;
-        const __m256i lanes = lane_mask(n - c * 8);
-        __m256i from = _mm256_set1_epi32(base);
-        if (ones) {
-            const __m256i largest = _mm256_set1_epi32((1 << planes) - 1);
-            from = _mm256_mullo_epi32(_mm256_maskload_epi32(ones + c * 8, lanes), largest);
-        }
-        UNROLL for (size_t r = 0; r < rows; r++) {
-            const __m256i off = ones ? sum[r][c] : _mm256_add_epi32(sum[r][c], sum[r][c]);
-            _mm256_maskstore_epi32(out + r * out_step + c * 8, lanes,
-                                   _mm256_sub_epi32(from, off));
-        }
-    }
-}
-
-static void product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
-                    const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
-                    int32_t *out)
-{
-    for (size_t j = 0; j < n; j += BNNLAB_LANES) {
-        const uint32_t *panel = panels + j * walk->panel_words;
-        const int32_t *counts = ones ? ones + j : NULL;
-        for (size_t i = 0, rows; i < m; i += rows) {
-            rows = tile_rows(m - i, TILE_ROWS);
-            WITH_ROWS(rows, mismatch_tile, a + i * walk->row_step, walk, planes, panel, counts,
-                      base, n - j, n, out + i * n + j);
-        }
-    }
 }
 
 /* Nibbles of weights become four bytes of +-1, once for all rows; tail bits count as -1 and meet
@@ -405,6 +295,6 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx2 = {
-    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, real_product,
+    pack_signs, pack_channels, pack_codes, bnnlab_avx2_product, bytes_product, sign_product, real_product,
     threshold, NULL, NULL, NULL,
 };

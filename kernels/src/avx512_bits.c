@@ -229,11 +229,10 @@ static void multiply(const struct group *of, int carry, const uint32_t *a, const
 {
     tile *const(*every)[TILE_PANELS] = tiles_by[carry][of->thresholds != NULL];
     const size_t tiles = tiles_of(m, carry ? CARRY_ROWS : TILE_ROWS);
-    for (size_t t = 0; t < tiles; t++) {
-        const size_t rows = m / tiles + (t < m % tiles);
-        every[rows - 1][of->count - 1](of, a, panels, out);
-        a += rows * of->walk.row_step;
-        out = (int32_t *)out + rows * of->step;
+    for (size_t t = 0, first = 0, rows; t < tiles; t++, first += rows) {
+        rows = m / tiles + (t < m % tiles);
+        every[rows - 1][of->count - 1](of, a + first * of->walk.row_step, panels,
+                                       (int32_t *)out + first * of->step);
     }
 }
 

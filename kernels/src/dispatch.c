@@ -11,6 +11,8 @@ const struct bnnlab_family *bnnlab_family_of(int isa)
     case BNNLAB_SCALAR:
         return &bnnlab_scalar;
 #ifdef BNNLAB_X86
+    case BNNLAB_POPCNT:
+        return &bnnlab_popcnt;
     case BNNLAB_AVX2:
         return &bnnlab_avx2;
     case BNNLAB_AVX512:
@@ -35,8 +37,8 @@ int bnnlab_resolve_isa(int isa)
 {
 #ifdef BNNLAB_X86
     /* The compiler's probe also asks whether the operating system saves the registers. */
-    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                     __builtin_cpu_supports("popcnt");
+    const int popcnt = __builtin_cpu_supports("popcnt");
+    const int avx2 = popcnt && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const int avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                        __builtin_cpu_supports("avx512vl") &&
@@ -46,7 +48,7 @@ int bnnlab_resolve_isa(int isa)
     /* Where one port of two counts bits, adding carry-save first is worth it; AMD has two of four. */
     const int carry = avx512 && __builtin_cpu_is("intel");
 #else
-    const int avx2 = 0, avx512 = 0, carry = 0;
+    const int popcnt = 0, avx2 = 0, avx512 = 0, carry = 0;
 #endif
 #ifdef BNNLAB_AMX_BUILT
     const int amx = avx512 && __builtin_cpu_supports("gfni") && bnnlab_amx_allowed();
@@ -64,10 +66,13 @@ int bnnlab_resolve_isa(int isa)
                : carry ? BNNLAB_AVX512_CARRY
                : avx512 ? BNNLAB_AVX512
                : avx2 ? BNNLAB_AVX2
+               : popcnt ? BNNLAB_POPCNT
                : neon ? BNNLAB_NEON
                       : BNNLAB_SCALAR;
     case BNNLAB_SCALAR:
         return BNNLAB_SCALAR;
+    case BNNLAB_POPCNT:
+        return popcnt ? BNNLAB_POPCNT : 0;
     case BNNLAB_AVX2:
         return avx2 ? BNNLAB_AVX2 : 0;
     case BNNLAB_AVX512:

@@ -1,5 +1,5 @@
-/* What every instruction set implements. One file each: scalar.c, avx2.c, avx512.c, amx.c,
- * neon.c.
+/* What every instruction set implements. Of each that is its
+ * first file: scalar.c, popcnt.c, avx2.c, avx512.c, amx.c, neon.c.
  *
  * The caller (dispatch.c) has checked every size, so these trust their arguments. Sizes may be zero.
  * All integer results are exact; the accumulator is 32 bits and wraps, which the bounds on k make
@@ -108,6 +108,7 @@ extern const struct bnnlab_family bnnlab_scalar;
 extern const struct bnnlab_family bnnlab_neon;
 #endif
 #ifdef BNNLAB_X86
+extern const struct bnnlab_family bnnlab_popcnt;
 extern const struct bnnlab_family bnnlab_avx2;
 extern const struct bnnlab_family bnnlab_avx512;
 extern const struct bnnlab_family bnnlab_avx512_carry;

@@ -75,12 +75,34 @@ static uint32_t plain_read(const uint32_t *words, size_t length)
 #ifdef BNNLAB_X86
 #include <immintrin.h>
 
+#define WITH_POPCNT __attribute__((target("popcnt")))
 #define WITH_AVX2 __attribute__((target("avx2,fma")))
 #define WITH_AVX512 __attribute__((target( \
     "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512vpopcntdq")))
 #define OPAQUE(v) __asm__ volatile("" : "+v"(v))
+#define OPAQUE_WORD(v) __asm__ volatile("" : "+r"(v))
 #define OPAQUE_AVX2(v) __asm__ volatile("" : "+x"(v))
 #define AHEAD 8192 /* bytes that are fetched ahead */
+
+#define DECLARE(i) uint64_t sum##i = 0;
+#define STEP(i)                                            \
+    sum##i += (uint64_t)__builtin_popcountll(one ^ other); \
+    OPAQUE_WORD(one);
+#define GATHER(i) total += (uint32_t)sum##i;
+WITH_POPCNT static uint32_t popcnt_bits(size_t steps)
+{
+    uint64_t one = ONE * 0x100000001u, other = OTHER * 0x100000001u;
+    uint32_t total = 0;
+    EIGHT(DECLARE)
+    for (size_t s = 0; s < steps; s++) {
+        EIGHT(STEP)
+    }
+    EIGHT(GATHER)
+    return total;
+}
+#undef DECLARE
+#undef STEP
+#undef GATHER
 
 WITH_AVX2 static uint32_t bytes_added(__m256i bytes)
 {
@@ -99,24 +121,17 @@ WITH_AVX2 static uint32_t words_added(__m256i words)
     return total;
 }
 
-/* Bytes are counted by two look-ups of their halves and added as bytes. */
+/* In how many of four bits nibbles differ is looked up and added as bytes. */
 #define DECLARE(i) __m256i sum##i = _mm256_setzero_si256();
-#define STEP(i)                                                                                  \
-    {                                                                                            \
-        const __m256i x = _mm256_xor_si256(a, b);                                                \
-        const __m256i low = _mm256_and_si256(x, half);                                           \
-        const __m256i high = _mm256_and_si256(_mm256_srli_epi16(x, 4), half);                    \
-        sum##i = _mm256_add_epi8(sum##i, _mm256_add_epi8(_mm256_shuffle_epi8(counts, low),       \
-                                                         _mm256_shuffle_epi8(counts, high)));    \
-        OPAQUE_AVX2(a);                                                                          \
-    }
+#define STEP(i)                                                              \
+    sum##i = _mm256_add_epi8(sum##i, _mm256_shuffle_epi8(table, nibbles));   \
+    OPAQUE_AVX2(nibbles);
 #define GATHER(i) total += bytes_added(sum##i);
 WITH_AVX2 static uint32_t avx2_bits(size_t steps)
 {
-    const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
-                                            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
-    const __m256i half = _mm256_set1_epi8(15);
-    __m256i a = _mm256_set1_epi32((int)ONE), b = _mm256_set1_epi32((int)OTHER);
+    const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
+                                           0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    __m256i nibbles = _mm256_set1_epi8((ONE ^ OTHER) & 15);
     uint32_t total = 0;
     EIGHT(DECLARE)
     for (size_t s = 0; s < steps; s++) {
@@ -359,8 +374,9 @@ static struct loop loop_of(int isa, int loop)
         [BNNLAB_LOOP_FLOATS] = {8, plain_floats},
     };
 #ifdef BNNLAB_X86
+    static const struct loop popcnt = {8 * 64, popcnt_bits};
     static const struct loop avx2[] = {
-        [BNNLAB_LOOP_BITS] = {8 * 256, avx2_bits},
+        [BNNLAB_LOOP_BITS] = {8 * 128, avx2_bits},
         [BNNLAB_LOOP_BYTES] = {8 * 32, avx2_bytes},
         [BNNLAB_LOOP_REALS] = {8 * 32, avx2_reals},
         [BNNLAB_LOOP_FLOATS] = {8 * 8, avx2_floats},
@@ -393,6 +409,8 @@ static struct loop loop_of(int isa, int loop)
     case BNNLAB_SCALAR:
         return plain[loop];
 #ifdef BNNLAB_X86
+    case BNNLAB_POPCNT:
+        return loop == BNNLAB_LOOP_BITS ? popcnt : plain[loop];
     case BNNLAB_AVX2:
         return avx2[loop];
     case BNNLAB_AVX512:
@@ -435,7 +453,7 @@ int bnnlab_limit_read(int isa, const uint32_t *words, size_t words_length, uint3
 #ifdef BNNLAB_X86
     if (isa == BNNLAB_AVX2)
         *seen = avx2_read(words, words_length);
-    else if (isa != BNNLAB_SCALAR)
+    else if (isa != BNNLAB_SCALAR && isa != BNNLAB_POPCNT)
         *seen = avx512_read(words, words_length);
     else
 #endif

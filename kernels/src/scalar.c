@@ -1,7 +1,13 @@
-/* Plain C, one element at a time: the oracle that the other instruction sets are held to. */
+/* Plain C, one element at a time: the oracle that the other instruction sets are held to.
+ *
+ * Compiled again for processors that count bits, whose product of bits is another, it is the rest of them. */
 #include "fixed.h"
 
 #include <string.h>
+
+#ifndef BNNLAB_FAMILY
+#define BNNLAB_FAMILY bnnlab_scalar
+#define BNNLAB_PRODUCT product
 
 static unsigned popcount(uint32_t v)
 {
@@ -10,6 +16,34 @@ static unsigned popcount(uint32_t v)
     v = (v + (v >> 4)) & 0x0f0f0f0fu;
     return (v * 0x01010101u) >> 24;
 }
+
+static void product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                    const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
+                    int32_t *out)
+{
+    const uint32_t largest = ((uint32_t)1 << planes) - 1;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            const uint32_t *b =
+                panels + j / BNNLAB_LANES * walk->panel_words * BNNLAB_LANES + j % BNNLAB_LANES;
+            uint32_t mismatches = 0;
+            for (size_t p = 0; p < planes; p++)
+                for (size_t s = 0; s < walk->segments; s++)
+                    for (size_t w = 0; w < walk->length; w++)
+                        mismatches += popcount(a[p * walk->plane_step + i * walk->row_step +
+                                                 s * walk->a_step + w] ^
+                                               b[(s * walk->b_step + w) * BNNLAB_LANES])
+                                      << p;
+            out[i * n + j] = (int32_t)(ones ? (uint32_t)ones[j] * largest - mismatches
+                                            : (uint32_t)base - 2 * mismatches);
+        }
+}
+
+#else
+void BNNLAB_PRODUCT(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                    const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
+                    int32_t *out);
+#endif
 
 static void set_bit(uint32_t *row, size_t index)
 {
@@ -57,28 +91,6 @@ static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t plane
             for (size_t j = 0; j < k; j++)
                 if (codes[i * k + j] >> p & 1)
                     set_bit(bits, j);
-        }
-}
-
-static void product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
-                    const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
-                    int32_t *out)
-{
-    const uint32_t largest = ((uint32_t)1 << planes) - 1;
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-            const uint32_t *b =
-                panels + j / BNNLAB_LANES * walk->panel_words * BNNLAB_LANES + j % BNNLAB_LANES;
-            uint32_t mismatches = 0;
-            for (size_t p = 0; p < planes; p++)
-                for (size_t s = 0; s < walk->segments; s++)
-                    for (size_t w = 0; w < walk->length; w++)
-                        mismatches += popcount(a[p * walk->plane_step + i * walk->row_step +
-                                                 s * walk->a_step + w] ^
-                                               b[(s * walk->b_step + w) * BNNLAB_LANES])
-                                      << p;
-            out[i * n + j] = (int32_t)(ones ? (uint32_t)ones[j] * largest - mismatches
-                                            : (uint32_t)base - 2 * mismatches);
         }
 }
 
@@ -182,7 +194,7 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
     return nan;
 }
 
-const struct bnnlab_family bnnlab_scalar = {
-    pack_signs, pack_channels, pack_codes, product, bytes_product, sign_product, real_product, threshold,
-    NULL, NULL, NULL,
+const struct bnnlab_family BNNLAB_FAMILY = {
+    pack_signs, pack_channels, pack_codes, BNNLAB_PRODUCT, bytes_product, sign_product, real_product,
+    threshold, NULL, NULL, NULL,
 };
