@@ -5,20 +5,25 @@
 
 #include "avx2.h"
 
+#define GATHERED 256    /* codes whose sums 16 bits hold: 64 times two of them */
+
 static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
 {
     const __m256 zero = _mm256_setzero_ps();
     __m256 nan = zero;
     for (size_t i = 0; i < rows; i++, x += k)
         for (size_t j = 0; j < k; j += 32) {
+            const size_t count = smaller(k - j, 32);
             uint32_t word = 0;
-            for (size_t part = 0; part < 4 && j + part * 8 < k; part++) {
-                const __m256i lanes = lane_mask(k - j - part * 8);
-                const __m256 v = _mm256_maskload_ps(x + j + part * 8, lanes);
-                const __m256 up = _mm256_and_ps(_mm256_cmp_ps(v, zero, _CMP_GE_OQ),
-                                                _mm256_castsi256_ps(lanes));
-                nan = _mm256_or_ps(nan, _mm256_and_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q),
-                                                      _mm256_castsi256_ps(lanes)));
+            for (size_t part = 0; part < 4 && part * 8 < count; part++) {
+                const float *from = x + j + part * 8;
+                const __m256 lanes = _mm256_castsi256_ps(lane_mask(count - part * 8));
+                const __m256 v = count == 32 ? _mm256_loadu_ps(from)
+                                             : _mm256_maskload_ps(from, _mm256_castps_si256(lanes));
+                __m256 up = _mm256_cmp_ps(v, zero, _CMP_GE_OQ);
+                if (count < 32)
+                    up = _mm256_and_ps(up, lanes);
+                nan = _mm256_or_ps(nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
                 word |= (uint32_t)_mm256_movemask_ps(up) << (part * 8);
             }
             *bits++ = word;
@@ -73,35 +78,48 @@ static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t plane
 }
 
 /* Nibbles of weights become four bytes of +-1, once for all rows; tail bits count as -1 and meet
- * zeros. Two codes of at most 255 fit into the 16 bits of vpmaddubsw. */
+ * zeros. Sums of two codes of at most 255 are gathered in 16 bits, 64 of which fit. */
 ALWAYS_INLINE void bytes_tile(const size_t rows, const uint8_t *codes, const uint32_t *panel,
                               size_t k, size_t n, size_t out_step, int32_t *out)
 {
-    const __m256i nibble = _mm256_set1_epi32(15), spread = _mm256_set1_epi32(0x00204081);
-    const __m256i ones = _mm256_set1_epi8(1), pairs = _mm256_set1_epi16(1);
+    const __m256i first_byte = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12,
+                                                0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
+    const __m256i low = _mm256_set1_epi32(0x08040201), ones = _mm256_set1_epi8(1);
+    const __m256i pairs = _mm256_set1_epi16(1), zero = _mm256_setzero_si256();
     __m256i sum[TILE_ROWS][2];
     UNROLL for (size_t r = 0; r < rows; r++)
         UNROLL for (size_t c = 0; c < 2; c++)
-            sum[r][c] = _mm256_setzero_si256();
-    for (size_t j = 0; j < k; j += 4) {
-        const __m256i *b = (const __m256i *)(panel + j / 32 * BNNLAB_LANES);
-        const __m128i right = _mm_cvtsi32_si128((int)(j % 32));
-        __m256i signs[2];
-        UNROLL for (size_t c = 0; c < 2; c++) {
-            const __m256i v = _mm256_and_si256(
-                _mm256_srl_epi32(_mm256_loadu_si256(b + c), right), nibble);
-            /* Bit e of the nibble comes to byte e. */
-            const __m256i bits = _mm256_and_si256(_mm256_mullo_epi32(v, spread), ones);
-            signs[c] = _mm256_sub_epi8(_mm256_add_epi8(bits, bits), ones);
-        }
-        UNROLL for (size_t r = 0; r < rows; r++) {
-            const uint8_t *at = codes + r * k + j;
-            const __m256i four =
-                _mm256_set1_epi32(k - j < 4 ? four_codes(at, k - j) : four_codes(at, 4));
+            sum[r][c] = zero;
+    for (size_t from = 0; from < k; from += GATHERED) {
+        const size_t end = smaller(k, from + GATHERED);
+        __m256i part[TILE_ROWS][2];
+        UNROLL for (size_t r = 0; r < rows; r++)
             UNROLL for (size_t c = 0; c < 2; c++)
-                sum[r][c] = _mm256_add_epi32(
-                    sum[r][c], _mm256_madd_epi16(_mm256_maddubs_epi16(four, signs[c]), pairs));
+                part[r][c] = zero;
+        for (size_t j = from; j < end; j += 4) {
+            const __m256i *b = (const __m256i *)(panel + j / 32 * BNNLAB_LANES);
+            const __m256i byte =
+                _mm256_add_epi8(first_byte, _mm256_set1_epi8((char)(j % 32 / 8)));
+            const __m256i bits = j % 8 ? _mm256_slli_epi32(low, 4) : low;
+            __m256i signs[2];
+            UNROLL for (size_t c = 0; c < 2; c++) {
+                const __m256i v = _mm256_shuffle_epi8(_mm256_loadu_si256(b + c), byte);
+                signs[c] = _mm256_or_si256(
+                    _mm256_cmpeq_epi8(_mm256_and_si256(v, bits), zero), ones);
+            }
+            UNROLL for (size_t r = 0; r < rows; r++) {
+                const uint8_t *at = codes + r * k + j;
+                const __m256i four =
+                    _mm256_set1_epi32(k - j < 4 ? four_codes(at, k - j) : four_codes(at, 4));
+                UNROLL for (size_t c = 0; c < 2; c++)
+                    part[r][c] =
+                        _mm256_add_epi16(part[r][c], _mm256_maddubs_epi16(four, signs[c]));
+            }
         }
+        UNROLL for (size_t r = 0; r < rows; r++)
+            UNROLL for (size_t c = 0; c < 2; c++)
+                sum[r][c] =
+                    _mm256_add_epi32(sum[r][c], _mm256_madd_epi16(part[r][c], pairs));
     }
     UNROLL for (size_t c = 0; c < 2; c++) {
         if (c * 8 >= n)

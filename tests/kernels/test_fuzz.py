@@ -102,6 +102,7 @@ MUTANTS = {
     "the second row of a pair for the first": Mutant(
         "popcnt.c", "(i + @) * walk->row_step", "r % rows", "(rows - 1)"
     ),
+    "sums of bytes that overflow": Mutant("avx2.c", "#define GATHERED @ ", "256", "512"),
     "a block of others' sums": Mutant(
         "avx2_bits.c", "@, ones ? 1 : 2, outputs", "first ? NULL : from", "from"
     ),
