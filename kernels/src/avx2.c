@@ -314,5 +314,5 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 
 const struct bnnlab_family bnnlab_avx2 = {
     pack_signs, pack_channels, pack_codes, bnnlab_avx2_product, bytes_product, sign_product, real_product,
-    threshold, NULL, NULL, NULL,
+    threshold, bnnlab_avx2_convolve, NULL, NULL,
 };

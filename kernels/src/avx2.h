@@ -30,5 +30,7 @@ ALWAYS_INLINE __m256i lane_mask(size_t count)
 void bnnlab_avx2_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
                          const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
                          int32_t *out);
+int bnnlab_avx2_convolve(const struct bnnlab_field *field, const uint32_t *panels, const int32_t *ones,
+                         size_t n, int32_t *out);
 
 #endif

@@ -7,6 +7,7 @@
  * overflow.
  */
 #include "avx2.h"
+#include "taps.h"
 
 #define BYTE_WORDS 31   /* of 8 bits each, in a byte */
 #define LEAST_ROWS 6    /* that laying out is worth */
@@ -85,18 +86,28 @@ ALWAYS_INLINE void mismatch_tile(const size_t rows, const uint32_t *a,
     }
 }
 
-static void count_bits(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
-                          const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
-                       int32_t *out)
+/* What a product is of: lines of rows of bits, of which all rows of all lines meet the same weights.
+ * Steps from one line to the next, in words, and among results; and those from one row's to the next. */
+struct work {
+    struct bnnlab_walk walk;
+    size_t planes;
+    int32_t base;
+    size_t lines, rows, line_step, out_line, out_row;
+};
+
+static void count_bits(const struct work *of, const uint32_t *a, const uint32_t *panels,
+                       const int32_t *ones, size_t n, int32_t *out)
 {
     for (size_t j = 0; j < n; j += BNNLAB_LANES) {
-        const uint32_t *panel = panels + j * walk->panel_words;
+        const uint32_t *panel = panels + j * of->walk.panel_words;
         const int32_t *counts = ones ? ones + j : NULL;
-        for (size_t i = 0, rows; i < m; i += rows) {
-            rows = tile_rows(m - i, TILE_ROWS);
-            WITH_ROWS(rows, mismatch_tile, a + i * walk->row_step, walk, planes, panel, counts,
-                      base, n - j, n, out + i * n + j);
-        }
+        for (size_t l = 0; l < of->lines; l++)
+            for (size_t i = 0, rows; i < of->rows; i += rows) {
+                rows = tile_rows(of->rows - i, TILE_ROWS);
+                WITH_ROWS(rows, mismatch_tile, a + l * of->line_step + i * of->walk.row_step, &of->walk,
+                          of->planes, panel, counts, of->base, n - j, of->out_row,
+                          out + l * of->out_line + i * of->out_row + j);
+            }
     }
 }
 
@@ -245,36 +256,60 @@ ALWAYS_INLINE void look_up_tile(const size_t rows, const uint32_t *a, const stru
             out[j] = (from ? from[j] : out[j]) - factor * total[r][j];
 }
 
-static void look_up(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
-                    const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
-                    int32_t *out)
+static void look_up(const struct work *of, const uint32_t *a, const uint32_t *panels,
+                    const int32_t *ones, size_t n, int32_t *out)
 {
-    const size_t words = walk->segments * walk->length;
-    const int32_t largest = (int32_t)(1u << planes) - 1;
+    const size_t words = of->walk.segments * of->walk.length;
+    const int32_t largest = (int32_t)(1u << of->planes) - 1;
     struct block block;
     for (size_t j = 0; j < n; j += OUTPUTS) {
         const size_t outputs = smaller(n - j, OUTPUTS);
         int32_t from[OUTPUTS];
         for (size_t c = 0; c < outputs; c++)
-            from[c] = ones ? ones[j + c] * largest : base;
+            from[c] = ones ? ones[j + c] * largest : of->base;
         for (size_t first = 0; first < words; first += BLOCK) {
-            lay_out(walk, first, panels + j * walk->panel_words,
+            lay_out(&of->walk, first, panels + j * of->walk.panel_words,
                     (outputs + BNNLAB_LANES - 1) / BNNLAB_LANES, &block);
-            for (size_t i = 0, rows; i < m; i += rows) {
-                rows = tile_rows(m - i, TILE_ROWS);
-                WITH_ROWS(rows, look_up_tile, a + i * walk->row_step, walk, planes, &block,
-                          first ? NULL : from, ones ? 1 : 2, outputs, n, out + i * n + j)
-            }
+            for (size_t l = 0; l < of->lines; l++)
+                for (size_t i = 0, rows; i < of->rows; i += rows) {
+                    rows = tile_rows(of->rows - i, TILE_ROWS);
+                    WITH_ROWS(rows, look_up_tile, a + l * of->line_step + i * of->walk.row_step,
+                              &of->walk, of->planes, &block, first ? NULL : from, ones ? 1 : 2, outputs,
+                              of->out_row, out + l * of->out_line + i * of->out_row + j)
+                }
         }
     }
+}
+
+static void multiply(const struct work *of, const uint32_t *a, const uint32_t *panels,
+                     const int32_t *ones, size_t n, int32_t *out)
+{
+    if (of->lines * of->rows < LEAST_ROWS || of->walk.segments * of->walk.length == 0)
+        count_bits(of, a, panels, ones, n, out);
+    else
+        look_up(of, a, panels, ones, n, out);
 }
 
 void bnnlab_avx2_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
                          const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
                          int32_t *out)
 {
-    if (m < LEAST_ROWS || walk->segments * walk->length == 0)
-        count_bits(a, walk, planes, panels, ones, base, m, n, out);
-    else
-        look_up(a, walk, planes, panels, ones, base, m, n, out);
+    const struct work of = {*walk, planes, base, 1, m, 0, 0, n};
+    multiply(&of, a, panels, ones, n, out);
+}
+
+static void convolve_region(const struct region *region, size_t planes, const uint32_t *panels,
+                            const int32_t *ones, size_t n, int32_t *out)
+{
+    const struct work of = {region->walk, planes, region->base, region->lines, region->rows,
+                            region->line_step, region->out_line * n, region->out_row * n};
+    multiply(&of, region->image, panels + region->panel * BNNLAB_LANES, ones, n,
+             out + region->place * n);
+}
+
+int bnnlab_avx2_convolve(const struct bnnlab_field *field, const uint32_t *panels, const int32_t *ones,
+                         size_t n, int32_t *out)
+{
+    EVERY_REGION(field, TILE_ROWS, convolve_region(&region, field->planes, panels, ones, n, out))
+    return 1;
 }

@@ -139,8 +139,8 @@ ALWAYS_INLINE __m512i from_of(const int32_t *ones, size_t output, __mmask16 lane
                               _mm512_set1_epi32((1 << planes) - 1));
 }
 
-ALWAYS_INLINE void make_tile(const size_t rows, const size_t count, const int carry,
-                             const int signs, const struct group *of, const uint32_t *a, const uint32_t *panels,
+ALWAYS_INLINE void make_tile(const size_t rows, const size_t count, const int carry, const int signs,
+                             const struct group *of, const uint32_t *a, const uint32_t *panels,
                              void *out)
 {
     const struct bnnlab_walk *walk = &of->walk;
@@ -351,41 +351,16 @@ int bnnlab_avx512_carry_product_codes(const uint32_t *a, const struct bnnlab_wal
     return to->levels == 1;
 }
 
-/* A convolution by a group's panels. Places whose windows lie on the image with the same taps are rows of
- * a product, beside or below one another, whichever takes fewer tiles. */
-static void convolve_group(struct group *of, int carry, const struct bnnlab_field *field,
-                           const uint32_t *panels, size_t n, int32_t *out)
+/* A region of a convolution by a group's panels. */
+static void convolve_region(struct group *of, int carry, const struct region *region,
+                            const uint32_t *panels, size_t n, int32_t *out)
 {
-    const struct bnnlab_window *window = field->window;
-    const size_t words = BNNLAB_WORDS(field->channels), most = carry ? CARRY_ROWS : TILE_ROWS;
-    const size_t image_row = field->width * words, tap_row = window->width * words;
-    const size_t below = window->stride_down * image_row, beside = window->stride_across * words;
-    const size_t out_row = field->across * n, places = field->first + field->down;
-    struct taps down, across;
-    for (size_t y = 0; y < field->down; y += down.count) {
-        down = taps_at(field->first + y, places, field->height, window->height, window->stride_down,
-                       window->padding_down);
-        for (size_t x = 0; x < field->across; x += across.count) {
-            across = taps_at(x, field->across, field->width, window->width, window->stride_across,
-                             window->padding_across);
-            const size_t high = down.last - down.first, wide = across.last - across.first;
-            const int rows = down.count * tiles_of(across.count, most) <=
-                             across.count * tiles_of(down.count, most);
-            const size_t lines = rows ? down.count : across.count;
-            const struct bnnlab_walk walk = {rows ? beside : below, field->plane_step, high,
-                                             wide * words, image_row, tap_row,
-                                             window->height * tap_row};
-            const uint32_t *a = field->image + down.start * image_row + across.start * words;
-            const uint32_t *b = panels + (down.first * tap_row + across.first * words) * BNNLAB_LANES;
-            int32_t *to = out + y * out_row + x * n;
-            of->walk = walk;
-            of->base = (int32_t)(high * wide * field->channels);
-            of->step = rows ? n : out_row;
-            for (size_t l = 0; l < lines; l++)
-                multiply(of, carry, a + l * (rows ? below : beside), b,
-                         rows ? across.count : down.count, to + l * (rows ? out_row : n));
-        }
-    }
+    of->walk = region->walk;
+    of->base = region->base;
+    of->step = region->out_row * n;
+    for (size_t l = 0; l < region->lines; l++)
+        multiply(of, carry, region->image + l * region->line_step, panels + region->panel * BNNLAB_LANES,
+                 region->rows, out + (region->place + l * region->out_line) * n);
 }
 
 static void convolve(int carry, const struct bnnlab_field *field, const uint32_t *panels,
@@ -397,7 +372,8 @@ static void convolve(int carry, const struct bnnlab_field *field, const uint32_t
     struct group of = {.planes = field->planes};
     for (size_t j = 0; j < n; j += most) {
         begin(&of, j, most, ones, n, NULL);
-        convolve_group(&of, carry, field, panels + j * weights, n, out + j);
+        EVERY_REGION(field, carry ? CARRY_ROWS : TILE_ROWS,
+                     convolve_region(&of, carry, &region, panels + j * weights, n, out + j))
     }
 }
 

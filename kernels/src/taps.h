@@ -29,4 +29,61 @@ static inline struct taps taps_at(size_t place, size_t places, size_t size, size
     return taps;
 }
 
+/* Places of a convolution whose windows meet the image with the same taps, as rows of products: lines of
+ * `rows` places each, beside or below one another. Steps from one line's first row of bits to the next
+ * one's, in words; from one's results to the next one's, and from a row's to the next one's, in places.
+ * What comes first: in the image, in each panel (words), and among the places. */
+struct region {
+    struct bnnlab_walk walk;
+    int32_t base;
+    size_t lines, rows, line_step, out_line, out_row;
+    const uint32_t *image;
+    size_t panel, place;
+};
+
+/* The region of the place (y, x) and those after it, where tiles take up to `most` rows: whichever lines
+ * take fewer tiles. */
+static inline struct region region_at(const struct bnnlab_field *field, size_t y, size_t x,
+                                      const struct taps *down, const struct taps *across, size_t most)
+{
+    const struct bnnlab_window *window = field->window;
+    const size_t words = BNNLAB_WORDS(field->channels);
+    const size_t image_row = field->width * words, tap_row = window->width * words;
+    const size_t below = window->stride_down * image_row, beside = window->stride_across * words;
+    const size_t high = down->last - down->first, wide = across->last - across->first;
+    const int along = down->count * ((across->count + most - 1) / most) <=
+                      across->count * ((down->count + most - 1) / most);
+    const struct region region = {
+        .walk = {along ? beside : below, field->plane_step, high, wide * words, image_row, tap_row,
+                 window->height * tap_row},
+        .base = (int32_t)(high * wide * field->channels),
+        .lines = along ? down->count : across->count,
+        .rows = along ? across->count : down->count,
+        .line_step = along ? below : beside,
+        .out_line = along ? field->across : 1,
+        .out_row = along ? 1 : field->across,
+        .image = field->image + down->start * image_row + across->start * words,
+        .panel = down->first * tap_row + across->first * words,
+        .place = y * field->across + x,
+    };
+    return region;
+}
+
+/* Does `what` with every region of a field. */
+#define EVERY_REGION(field, most, what)                                                             \
+    for (size_t y = 0, down_by; y < (field)->down; y += down_by) {                                  \
+        const struct bnnlab_window *window = (field)->window;                                       \
+        const struct taps down =                                                                    \
+            taps_at((field)->first + y, (field)->first + (field)->down, (field)->height,            \
+                    window->height, window->stride_down, window->padding_down);                     \
+        down_by = down.count;                                                                       \
+        for (size_t x = 0, across_by; x < (field)->across; x += across_by) {                        \
+            const struct taps across = taps_at(x, (field)->across, (field)->width, window->width,   \
+                                               window->stride_across, window->padding_across);      \
+            const struct region region = region_at(field, y, x, &down, &across, most);              \
+            across_by = across.count;                                                               \
+            what;                                                                                   \
+        }                                                                                           \
+    }
+
 #endif

@@ -75,7 +75,7 @@ MUTANTS = {
         "avx512_bits.c", "a + @ * of->walk.row_step, panels", "first", "(first - (first > 1))"
     ),
     "windows below as if beside": Mutant(
-        "avx512_bits.c", "to + l * (@));", "rows ? out_row : n", "n"
+        "taps.h", ".out_line = @,", "along ? field->across : 1", "1"
     ),
     "taps of a border that goes on": Mutant(
         "taps.h", "taps.count = @;", "fit < places - place ? fit : places - place",
