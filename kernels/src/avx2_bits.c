@@ -246,14 +246,14 @@ ALWAYS_INLINE void add_block(const size_t rows, const uint32_t *a, size_t row_st
  * block, out -= that. */
 ALWAYS_INLINE void look_up_tile(const size_t rows, const uint32_t *a, const struct bnnlab_walk *walk,
                                 size_t planes, const struct block *block, const int32_t *from,
-                                int32_t factor, size_t outputs, size_t out_step, int32_t *out)
+                                uint32_t factor, size_t outputs, size_t out_step, int32_t *out)
 {
     int32_t total[TILE_ROWS][OUTPUTS] = {{0}};
     for (size_t p = planes; p-- > 0;)
         add_block(rows, a + p * walk->plane_step, walk->row_step, block, total);
     for (size_t r = 0; r < rows; r++, out += out_step)
         for (size_t j = 0; j < outputs; j++)
-            out[j] = (from ? from[j] : out[j]) - factor * total[r][j];
+            out[j] = (int32_t)((uint32_t)(from ? from[j] : out[j]) - factor * (uint32_t)total[r][j]);
 }
 
 static void look_up(const struct work *of, const uint32_t *a, const uint32_t *panels,

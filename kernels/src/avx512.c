@@ -318,12 +318,15 @@ ALWAYS_INLINE void add_all_digits(const size_t rows, const size_t each, const ui
     for (size_t p = 0; p < total; p += group) {
         const uint32_t *b = panels + p * panel_words * BNNLAB_LANES;
         int32_t *to = sums + p * each * BNNLAB_LANES;
-        switch (smaller(total - p, group)) {
-        case 1: add_digits(rows, 1, each, tables, b, panel_words, words, first, row_step, to); break;
-        case 2: add_digits(rows, 2, each, tables, b, panel_words, words, first, row_step, to); break;
-        case 3: add_digits(rows, 3, each, tables, b, panel_words, words, first, row_step, to); break;
-        default: add_digits(rows, 4, each, tables, b, panel_words, words, first, row_step, to); break;
-        }
+        const size_t count = smaller(total - p, group);
+        if (count == 1)
+            add_digits(rows, 1, each, tables, b, panel_words, words, first, row_step, to);
+        else if (count == 2)
+            add_digits(rows, 2, each, tables, b, panel_words, words, first, row_step, to);
+        else if (rows == 1 && count == 3)
+            add_digits(rows, 3, each, tables, b, panel_words, words, first, row_step, to);
+        else if (rows == 1)
+            add_digits(rows, 4, each, tables, b, panel_words, words, first, row_step, to);
     }
 }
 
@@ -511,14 +514,13 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx512 = {
-    pack_signs, pack_channels, pack_codes, bnnlab_avx512_product, bytes_product, sign_product, real_product,
-    threshold, bnnlab_avx512_convolve, bnnlab_avx512_product_codes, bytes_codes,
+    pack_signs, pack_channels, pack_codes, bnnlab_avx512_product, bytes_product, sign_product,
+    real_product, threshold, bnnlab_avx512_convolve, bnnlab_avx512_product_codes, bytes_codes,
 };
 
 const struct bnnlab_family bnnlab_avx512_carry = {
-    pack_signs, pack_channels, pack_codes, bnnlab_avx512_carry_product, bytes_product, sign_product, real_product,
-    threshold, bnnlab_avx512_carry_convolve,
-    bnnlab_avx512_carry_product_codes, bytes_codes,
+    pack_signs, pack_channels, pack_codes, bnnlab_avx512_carry_product, bytes_product, sign_product,
+    real_product, threshold, bnnlab_avx512_carry_convolve, bnnlab_avx512_carry_product_codes, bytes_codes,
 };
 
 #ifdef BNNLAB_AMX_BUILT
