@@ -8,14 +8,6 @@
 
 #define TILE_ROWS 4
 
-#define WITH_ROWS(rows, tile, ...)              \
-    switch (rows) {                             \
-    case 1: tile(1, __VA_ARGS__); break;        \
-    case 2: tile(2, __VA_ARGS__); break;        \
-    case 3: tile(3, __VA_ARGS__); break;        \
-    default: tile(4, __VA_ARGS__); break;       \
-    }
-
 /* Lanes below `count` as all-ones words, as vpmaskmov wants them. */
 ALWAYS_INLINE __m256i lane_mask(size_t count)
 {

@@ -86,16 +86,7 @@ ALWAYS_INLINE void mismatch_tile(const size_t rows, const uint32_t *a,
     }
 }
 
-/* What a product is of: lines of rows of bits, of which all rows of all lines meet the same weights.
- * Steps from one line to the next, in words, and among results; and those from one row's to the next. */
-struct work {
-    struct bnnlab_walk walk;
-    size_t planes;
-    int32_t base;
-    size_t lines, rows, line_step, out_line, out_row;
-};
-
-static void count_bits(const struct work *of, const uint32_t *a, const uint32_t *panels,
+static void count_bits(const struct region *of, size_t planes, const uint32_t *panels,
                        const int32_t *ones, size_t n, int32_t *out)
 {
     for (size_t j = 0; j < n; j += BNNLAB_LANES) {
@@ -104,9 +95,9 @@ static void count_bits(const struct work *of, const uint32_t *a, const uint32_t 
         for (size_t l = 0; l < of->lines; l++)
             for (size_t i = 0, rows; i < of->rows; i += rows) {
                 rows = tile_rows(of->rows - i, TILE_ROWS);
-                WITH_ROWS(rows, mismatch_tile, a + l * of->line_step + i * of->walk.row_step, &of->walk,
-                          of->planes, panel, counts, of->base, n - j, of->out_row,
-                          out + l * of->out_line + i * of->out_row + j);
+                WITH_ROWS(rows, mismatch_tile, of->image + l * of->line_step + i * of->walk.row_step,
+                          &of->walk, planes, panel, counts, of->base, n - j, of->out_row * n,
+                          out + (l * of->out_line + i * of->out_row) * n + j);
             }
     }
 }
@@ -256,11 +247,11 @@ ALWAYS_INLINE void look_up_tile(const size_t rows, const uint32_t *a, const stru
             out[j] = (int32_t)((uint32_t)(from ? from[j] : out[j]) - factor * (uint32_t)total[r][j]);
 }
 
-static void look_up(const struct work *of, const uint32_t *a, const uint32_t *panels,
+static void look_up(const struct region *of, size_t planes, const uint32_t *panels,
                     const int32_t *ones, size_t n, int32_t *out)
 {
     const size_t words = of->walk.segments * of->walk.length;
-    const int32_t largest = (int32_t)(1u << of->planes) - 1;
+    const int32_t largest = (int32_t)(1u << planes) - 1;
     struct block block;
     for (size_t j = 0; j < n; j += OUTPUTS) {
         const size_t outputs = smaller(n - j, OUTPUTS);
@@ -273,43 +264,39 @@ static void look_up(const struct work *of, const uint32_t *a, const uint32_t *pa
             for (size_t l = 0; l < of->lines; l++)
                 for (size_t i = 0, rows; i < of->rows; i += rows) {
                     rows = tile_rows(of->rows - i, TILE_ROWS);
-                    WITH_ROWS(rows, look_up_tile, a + l * of->line_step + i * of->walk.row_step,
-                              &of->walk, of->planes, &block, first ? NULL : from, ones ? 1 : 2, outputs,
-                              of->out_row, out + l * of->out_line + i * of->out_row + j)
+                    WITH_ROWS(rows, look_up_tile,
+                              of->image + l * of->line_step + i * of->walk.row_step, &of->walk, planes,
+                              &block, first ? NULL : from, ones ? 1 : 2, outputs, of->out_row * n,
+                              out + (l * of->out_line + i * of->out_row) * n + j)
                 }
         }
     }
 }
 
-static void multiply(const struct work *of, const uint32_t *a, const uint32_t *panels,
+/* The sums of a region -> out [places, n]. */
+static void multiply(const struct region *of, size_t planes, const uint32_t *panels,
                      const int32_t *ones, size_t n, int32_t *out)
 {
+    panels += of->panel * BNNLAB_LANES;
+    out += of->place * n;
     if (of->lines * of->rows < LEAST_ROWS || of->walk.segments * of->walk.length == 0)
-        count_bits(of, a, panels, ones, n, out);
+        count_bits(of, planes, panels, ones, n, out);
     else
-        look_up(of, a, panels, ones, n, out);
+        look_up(of, planes, panels, ones, n, out);
 }
 
 void bnnlab_avx2_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
                          const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
                          int32_t *out)
 {
-    const struct work of = {*walk, planes, base, 1, m, 0, 0, n};
-    multiply(&of, a, panels, ones, n, out);
-}
-
-static void convolve_region(const struct region *region, size_t planes, const uint32_t *panels,
-                            const int32_t *ones, size_t n, int32_t *out)
-{
-    const struct work of = {region->walk, planes, region->base, region->lines, region->rows,
-                            region->line_step, region->out_line * n, region->out_row * n};
-    multiply(&of, region->image, panels + region->panel * BNNLAB_LANES, ones, n,
-             out + region->place * n);
+    const struct region of = {
+        .walk = *walk, .base = base, .lines = 1, .rows = m, .out_row = 1, .image = a};
+    multiply(&of, planes, panels, ones, n, out);
 }
 
 int bnnlab_avx2_convolve(const struct bnnlab_field *field, const uint32_t *panels, const int32_t *ones,
                          size_t n, int32_t *out)
 {
-    EVERY_REGION(field, TILE_ROWS, convolve_region(&region, field->planes, panels, ones, n, out))
+    EVERY_REGION(field, TILE_ROWS, multiply(&region, field->planes, panels, ones, n, out))
     return 1;
 }

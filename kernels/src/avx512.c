@@ -25,7 +25,7 @@
     case 1: tile(rows, 1, __VA_ARGS__); break;                      \
     default: tile(rows, 2, __VA_ARGS__); break;                     \
     }
-#define WITH_ROWS(rows, count, tile, ...)                   \
+#define WITH_TILE(rows, count, tile, ...)                           \
     switch (rows) {                                                 \
     case 2: WITH_PANELS(2, count, tile, __VA_ARGS__); break;        \
     case 3: WITH_PANELS(3, count, tile, __VA_ARGS__); break;        \
@@ -371,7 +371,7 @@ static void byte_rows(const uint8_t *codes, const uint32_t *panels, size_t m, si
                 from.bits += j / 32;
             }
             rows = tile_rows(m - i, TILE_ROWS);
-            WITH_ROWS(rows, count, bytes_tile, codes + i * k, panels + j * words, words, k, n - j, n,
+            WITH_TILE(rows, count, bytes_tile, codes + i * k, panels + j * words, words, k, n - j, n,
                       out + i * n + j, to ? &from : NULL)
         }
     }

@@ -16,6 +16,14 @@
 #define EIGHT(what) FOUR(what) what(4) what(5) what(6) what(7)
 #define TWELVE(what) EIGHT(what) what(8) what(9) what(10) what(11)
 
+/* The chains of a loop, so many of them: declared, run, and gathered. */
+#define RUN(chains)                      \
+    chains(DECLARE)                      \
+    for (size_t s = 0; s < steps; s++) { \
+        chains(STEP)                     \
+    }                                    \
+    chains(GATHER)
+
 struct loop {
     size_t work; /* multiply-adds of a step */
     uint32_t (*run)(size_t steps);
@@ -38,11 +46,7 @@ static const volatile float one_float = 1.0f;
 static uint32_t plain_bits(size_t steps)
 {
     uint32_t total = 0;
-    FOUR(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        FOUR(STEP)
-    }
-    FOUR(GATHER)
+    RUN(FOUR)
     return total;
 }
 #undef DECLARE
@@ -53,11 +57,7 @@ static uint32_t plain_bits(size_t steps)
 static uint32_t plain_floats(size_t steps)
 {
     float total = 0;
-    EIGHT(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        EIGHT(STEP)
-    }
-    EIGHT(GATHER)
+    RUN(EIGHT)
     return (uint32_t)(int64_t)total;
 }
 #undef DECLARE
@@ -93,11 +93,7 @@ WITH_POPCNT static uint32_t popcnt_bits(size_t steps)
 {
     uint64_t one = ONE * 0x100000001u, other = OTHER * 0x100000001u;
     uint32_t total = 0;
-    EIGHT(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        EIGHT(STEP)
-    }
-    EIGHT(GATHER)
+    RUN(EIGHT)
     return total;
 }
 #undef DECLARE
@@ -133,11 +129,7 @@ WITH_AVX2 static uint32_t avx2_bits(size_t steps)
                                            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
     __m256i nibbles = _mm256_set1_epi8((ONE ^ OTHER) & 15);
     uint32_t total = 0;
-    EIGHT(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        EIGHT(STEP)
-    }
-    EIGHT(GATHER)
+    RUN(EIGHT)
     return total;
 }
 #undef STEP
@@ -152,11 +144,7 @@ WITH_AVX2 static uint32_t avx2_bytes(size_t steps)
     const __m256i pairs = _mm256_set1_epi16(1);
     __m256i a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(1);
     uint32_t total = 0;
-    EIGHT(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        EIGHT(STEP)
-    }
-    EIGHT(GATHER)
+    RUN(EIGHT)
     return total;
 }
 #undef STEP
@@ -173,11 +161,7 @@ WITH_AVX2 static uint32_t avx2_reals(size_t steps)
     const __m256i table = _mm256_set1_epi8(1);
     __m256i index = _mm256_set1_epi8(5);
     uint32_t total = 0;
-    EIGHT(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        EIGHT(STEP)
-    }
-    EIGHT(GATHER)
+    RUN(EIGHT)
     return total;
 }
 #undef DECLARE
@@ -193,11 +177,7 @@ WITH_AVX2 static uint32_t avx2_floats(size_t steps)
 {
     __m256 a = _mm256_set1_ps(1.0f), b = _mm256_set1_ps(2.0f);
     uint32_t total = 0;
-    EIGHT(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        EIGHT(STEP)
-    }
-    EIGHT(GATHER)
+    RUN(EIGHT)
     return total;
 }
 #undef DECLARE
@@ -230,11 +210,7 @@ WITH_AVX512 static uint32_t avx512_bits(size_t steps)
 {
     __m512i a = _mm512_set1_epi32((int)ONE), b = _mm512_set1_epi32((int)OTHER);
     __m512i total = _mm512_setzero_si512();
-    TWELVE(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        TWELVE(STEP)
-    }
-    TWELVE(GATHER)
+    RUN(TWELVE)
     return (uint32_t)_mm512_reduce_add_epi32(total);
 }
 #undef STEP
@@ -258,12 +234,8 @@ WITH_AVX512 static uint32_t carry_bits(size_t steps)
 {
     __m512i a = _mm512_set1_epi32((int)ONE), b = _mm512_set1_epi32((int)OTHER);
     __m512i total = _mm512_setzero_si512();
-    EIGHT(DECLARE)
     EIGHT(BEGIN)
-    for (size_t s = 0; s < steps; s++) {
-        EIGHT(STEP)
-    }
-    EIGHT(GATHER)
+    RUN(EIGHT)
     return (uint32_t)_mm512_reduce_add_epi32(total);
 }
 #undef STEP
@@ -277,11 +249,7 @@ WITH_AVX512 static uint32_t carry_bits(size_t steps)
 WITH_AVX512 static uint32_t avx512_bytes(size_t steps)
 {
     __m512i a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(1), total = _mm512_setzero_si512();
-    TWELVE(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        TWELVE(STEP)
-    }
-    TWELVE(GATHER)
+    RUN(TWELVE)
     return (uint32_t)_mm512_reduce_add_epi32(total);
 }
 #undef STEP
@@ -294,11 +262,7 @@ WITH_AVX512 static uint32_t avx512_reals(size_t steps)
 {
     const __m512i ones = _mm512_set1_epi8(1), table = _mm512_set1_epi8(1);
     __m512i index = _mm512_set1_epi8(5), total = _mm512_setzero_si512();
-    TWELVE(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        TWELVE(STEP)
-    }
-    TWELVE(GATHER)
+    RUN(TWELVE)
     return (uint32_t)_mm512_reduce_add_epi32(total);
 }
 #undef DECLARE
@@ -314,11 +278,7 @@ WITH_AVX512 static uint32_t avx512_floats(size_t steps)
 {
     __m512 a = _mm512_set1_ps(1.0f), b = _mm512_set1_ps(2.0f);
     __m512i total = _mm512_setzero_si512();
-    TWELVE(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        TWELVE(STEP)
-    }
-    TWELVE(GATHER)
+    RUN(TWELVE)
     return (uint32_t)_mm512_reduce_add_epi32(total);
 }
 #undef DECLARE
@@ -353,11 +313,7 @@ static uint32_t neon_bits(size_t steps)
     uint8x16_t a = vreinterpretq_u8_u32(vdupq_n_u32(ONE));
     const uint8x16_t b = vreinterpretq_u8_u32(vdupq_n_u32(OTHER));
     uint32_t total = 0;
-    TWELVE(DECLARE)
-    for (size_t s = 0; s < steps; s++) {
-        TWELVE(STEP)
-    }
-    TWELVE(GATHER)
+    RUN(TWELVE)
     return total;
 }
 #undef DECLARE

@@ -13,14 +13,6 @@
 #define BYTE_WORDS 31
 #define HALF_WORDS 32       /* whose 8 look-ups each fit into 16 bits: 32 * 8 * 255 < 65536 */
 
-#define WITH_ROWS(rows, tile, ...)              \
-    switch (rows) {                             \
-    case 1: tile(1, __VA_ARGS__); break;        \
-    case 2: tile(2, __VA_ARGS__); break;        \
-    case 3: tile(3, __VA_ARGS__); break;        \
-    default: tile(4, __VA_ARGS__); break;       \
-    }
-
 static const uint32_t bit_of_lane[4] = {1, 2, 4, 8};
 
 /* The signs of four floats from bit 0; whether one is NaN is gathered in `nan`. */

@@ -3,7 +3,7 @@
  * Of several rows 64 bits at a time: weights of a panel are laid out anew, each output's words together,
  * so that two of them are one operand; and so are a tile's rows.
  */
-#include "family.h"
+#include "vector.h"
 
 #define TILE_ROWS 2
 #define TILE_OUTPUTS 4
@@ -17,11 +17,6 @@ struct block {
     int both[BLOCK];
     uint64_t weights[BNNLAB_LANES][BLOCK];
 };
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 static void lay_out(const struct bnnlab_walk *walk, size_t first, const uint32_t *panel,
                     struct block *block)

@@ -1,4 +1,4 @@
-/* Small pieces that both vector files use. Static: no copy compiled for one processor can be linked
+/* Small pieces that files of vectors, or of wide words, use. Static: no copy compiled for one processor can be linked
  * into the path of another. */
 #ifndef BNNLAB_VECTOR_H
 #define BNNLAB_VECTOR_H
@@ -15,6 +15,15 @@
 #else
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
+
+/* Calls `tile` with a constant number of rows, at most four, so that each is compiled for itself. */
+#define WITH_ROWS(rows, tile, ...)              \
+    switch (rows) {                             \
+    case 1: tile(1, __VA_ARGS__); break;        \
+    case 2: tile(2, __VA_ARGS__); break;        \
+    case 3: tile(3, __VA_ARGS__); break;        \
+    default: tile(4, __VA_ARGS__); break;       \
+    }
 
 /* The lowest `count` bits, count < 32. */
 ALWAYS_INLINE uint32_t tail_mask(size_t count)
