@@ -27,8 +27,14 @@ struct group {
     size_t step;
 };
 
-/* One tile, from its first row of bits, its first panel and its first result on: int32 sums, or words. */
-typedef void tile(const struct group *of, const uint32_t *a, const uint32_t *panels, void *out);
+/* Tiles one below another, from the first row of bits, the first panel and the first result on: int32
+ * sums, or words. What tiles take beside counting is some thirty instructions, and once a strip as many
+ * again, which calls for each tile would take as often. */
+typedef void strip(const struct group *of, const uint32_t *a, const uint32_t *panels, void *out,
+                   size_t tiles);
+
+/* How a strip counts: the one plane there is, of one word at least; any planes; any, by carries. */
+enum way { PLAIN, PLANES, CARRIES };
 
 ALWAYS_INLINE __m512i load_panel(const uint32_t *b, const struct bnnlab_walk *walk, size_t c)
 {
@@ -45,24 +51,44 @@ ALWAYS_INLINE void add_mismatches(__m512i *sum, __m512i u, __m512i v)
             : "v"(u), "v"(v));
 }
 
-/* The mismatches of one plane, added to `sum`. */
-ALWAYS_INLINE void count_plainly(const size_t rows, const size_t count, const uint32_t *a,
-                                 const struct bnnlab_walk *walk, const uint32_t *panels,
-                                 __m512i sum[TILE_ROWS][TILE_PANELS])
+/* sum = popcount(u ^ v) */
+ALWAYS_INLINE void begin_mismatches(__m512i *sum, __m512i u, __m512i v)
 {
-    const size_t row_step = walk->row_step, length = walk->length;
-    for (size_t s = 0; s < walk->segments; s++, a += walk->a_step) {
-        const uint32_t *b = panels + s * walk->b_step * BNNLAB_LANES;
-        for (size_t w = 0; w < length; w++, b += BNNLAB_LANES) {
-            __m512i v[TILE_PANELS];
-            UNROLL for (size_t c = 0; c < count; c++)
-                v[c] = load_panel(b, walk, c);
-            UNROLL for (size_t r = 0; r < rows; r++) {
-                const __m512i u = _mm512_set1_epi32((int)a[r * row_step + w]);
-                UNROLL for (size_t c = 0; c < count; c++)
-                    add_mismatches(&sum[r][c], u, v[c]);
-            }
+    __asm__("vpxord %1, %2, %0\n\tvpopcntd %0, %0" : "=v"(*sum) : "v"(u), "v"(v));
+}
+
+/* The mismatches of one word of each row: added to `sum`, or what that begins with. */
+ALWAYS_INLINE void count_word(const int begin, const size_t rows, const size_t count, const uint32_t *a,
+                              const uint32_t *b, const struct bnnlab_walk *walk,
+                              __m512i sum[TILE_ROWS][TILE_PANELS])
+{
+    __m512i v[TILE_PANELS];
+    UNROLL for (size_t c = 0; c < count; c++)
+        v[c] = load_panel(b, walk, c);
+    UNROLL for (size_t r = 0; r < rows; r++) {
+        const __m512i u = _mm512_set1_epi32((int)a[r * walk->row_step]);
+        UNROLL for (size_t c = 0; c < count; c++) {
+            if (begin)
+                begin_mismatches(&sum[r][c], u, v[c]);
+            else
+                add_mismatches(&sum[r][c], u, v[c]);
         }
+    }
+}
+
+/* The mismatches of one plane. */
+ALWAYS_INLINE void count_plainly(const int begin, const size_t rows, const size_t count,
+                                 const uint32_t *a, const struct bnnlab_walk *walk,
+                                 const uint32_t *panels, __m512i sum[TILE_ROWS][TILE_PANELS])
+{
+    size_t at = 0, end = walk->length, word = 0;
+    if (begin)
+        count_word(1, rows, count, a + at++, panels + BNNLAB_LANES * word++, walk, sum);
+    for (size_t s = walk->segments; s-- > 0; end += walk->a_step) {
+        for (; at != end; at++, word++)
+            count_word(0, rows, count, a + at, panels + BNNLAB_LANES * word, walk, sum);
+        at += walk->a_step - walk->length;
+        word += walk->b_step - walk->length;
     }
 }
 
@@ -129,6 +155,28 @@ ALWAYS_INLINE void count_carries(const size_t rows, const size_t count, const ui
                                          _mm512_popcnt_epi32(one[r][c]));
 }
 
+/* The mismatches of all planes, from the highest down. A plane's carries count twice already, so that
+ * what the higher planes left is doubled with them. */
+ALWAYS_INLINE void count_planes(const size_t rows, const size_t count, const enum way way,
+                                const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
+                                const uint32_t *panels, __m512i sum[TILE_ROWS][TILE_PANELS])
+{
+    UNROLL for (size_t r = 0; r < rows; r++)
+        UNROLL for (size_t c = 0; c < count; c++)
+            sum[r][c] = _mm512_setzero_si512();
+    for (size_t p = planes; p-- > 0;) {
+        const uint32_t *plane = a + p * walk->plane_step;
+        if (way == CARRIES) {
+            count_carries(rows, count, plane, walk, panels, sum);
+            continue;
+        }
+        UNROLL for (size_t r = 0; r < rows; r++)
+            UNROLL for (size_t c = 0; c < count; c++)
+                sum[r][c] = _mm512_add_epi32(sum[r][c], sum[r][c]);
+        count_plainly(0, rows, count, plane, walk, panels, sum);
+    }
+}
+
 /* What mismatches, once or twice, are taken from. */
 ALWAYS_INLINE __m512i from_of(const int32_t *ones, size_t output, __mmask16 lanes, size_t planes,
                               int32_t base)
@@ -139,82 +187,80 @@ ALWAYS_INLINE __m512i from_of(const int32_t *ones, size_t output, __mmask16 lane
                               _mm512_set1_epi32((1 << planes) - 1));
 }
 
-ALWAYS_INLINE void make_tile(const size_t rows, const size_t count, const int carry, const int signs,
-                             const struct group *of, const uint32_t *a, const uint32_t *panels,
-                             void *out)
+/* The sums of a tile, from its mismatches, or their signs. */
+ALWAYS_INLINE void finish_tile(const size_t rows, const size_t count, const int signs,
+                               const struct group *of, __m512i sum[TILE_ROWS][TILE_PANELS], void *out)
 {
-    const struct bnnlab_walk *walk = &of->walk;
-    __m512i sum[TILE_ROWS][TILE_PANELS];
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < count; c++)
-            sum[r][c] = _mm512_setzero_si512();
-    /* One run of one plane, which most have, takes less around it when it is known to be that. */
-    const int simple = !carry && of->planes == 1 && walk->segments == 1;
-    if (simple) {
-        const struct bnnlab_walk run = {.row_step = walk->row_step, .segments = 1,
-                                        .length = walk->length, .panel_words = walk->panel_words};
-        count_plainly(rows, count, a, &run, panels, sum);
-    }
-    /* From the highest plane down; a plane's carries count twice already, so that what the higher
-     * planes left is doubled with them. */
-    for (size_t p = simple ? 0 : of->planes; p-- > 0;) {
-        if (carry) {
-            count_carries(rows, count, a + p * walk->plane_step, walk, panels, sum);
-            continue;
-        }
-        if (p + 1 < of->planes)
-            UNROLL for (size_t r = 0; r < rows; r++)
-                UNROLL for (size_t c = 0; c < count; c++)
-                    sum[r][c] = _mm512_add_epi32(sum[r][c], sum[r][c]);
-        count_plainly(rows, count, a + p * walk->plane_step, walk, panels, sum);
-    }
-    const int32_t *ones = of->ones;
-    const size_t step = of->step;
     UNROLL for (size_t c = 0; c < count; c++) {
         const __mmask16 lanes = c + 1 == count ? of->lanes : 0xffff;
-        const __m512i from = from_of(ones, c * BNNLAB_LANES, lanes, of->planes, of->base);
-        UNROLL for (size_t r = 0; r < rows; r++) {
-            const __m512i off = ones ? sum[r][c] : _mm512_add_epi32(sum[r][c], sum[r][c]);
-            int32_t *to = (int32_t *)out + r * step + c * BNNLAB_LANES;
-            sum[r][c] = _mm512_sub_epi32(from, off);
-            if (!signs && c + 1 == count)
-                _mm512_mask_storeu_epi32(to, lanes, sum[r][c]);
-            else if (!signs)
-                _mm512_storeu_si512(to, sum[r][c]);
-        }
+        const __m512i from = from_of(of->ones, c * BNNLAB_LANES, lanes, of->planes, of->base);
+        UNROLL for (size_t r = 0; r < rows; r++)
+            sum[r][c] = _mm512_sub_epi32(
+                from, of->ones ? sum[r][c] : _mm512_add_epi32(sum[r][c], sum[r][c]));
     }
-    if (signs)
-        store_signs(rows, count, sum, of->lanes, of->thresholds, of->flip, out, step);
+    if (signs) {
+        store_signs(rows, count, sum, of->lanes, of->thresholds, of->flip, out, of->step);
+        return;
+    }
+    UNROLL for (size_t r = 0; r < rows; r++) {
+        int32_t *to = (int32_t *)out + r * of->step;
+        UNROLL for (size_t c = 0; c + 1 < count; c++)
+            _mm512_storeu_si512(to + c * BNNLAB_LANES, sum[r][c]);
+        _mm512_mask_storeu_epi32(to + (count - 1) * BNNLAB_LANES, of->lanes, sum[r][count - 1]);
+    }
 }
 
-#define TILE(name, carry, signs, rows, count)                                                       \
-    static void name##_##rows##x##count(const struct group *of, const uint32_t *a,                  \
-                                        const uint32_t *panels, void *out)                          \
-    {                                                                                               \
-        make_tile(rows, count, carry, signs, of, a, panels, out);                                   \
+ALWAYS_INLINE void make_strip(const size_t rows, const size_t count, const enum way way, const int signs,
+                              const struct group *of, const uint32_t *a, const uint32_t *panels,
+                              void *out, size_t tiles)
+{
+    const struct bnnlab_walk walk = of->walk;
+    const size_t a_step = rows * walk.row_step, out_step = rows * of->step;
+    for (size_t t = 0; t < tiles; t++) {
+        __m512i sum[TILE_ROWS][TILE_PANELS];
+        if (way == PLAIN)
+            count_plainly(1, rows, count, a + t * a_step, &walk, panels, sum);
+        else
+            count_planes(rows, count, way, a + t * a_step, &walk, of->planes, panels, sum);
+        finish_tile(rows, count, signs, of, sum, (int32_t *)out + t * out_step);
+        /* What finishing takes is read for every tile: no register is left to keep it in. */
+        __asm__ volatile("" ::: "memory");
     }
-#define PLAIN(name, signs, rows)                                                                    \
-    TILE(name, 0, signs, rows, 1)                                                                   \
-    TILE(name, 0, signs, rows, 2) TILE(name, 0, signs, rows, 3) TILE(name, 0, signs, rows, 4)
-#define CARRY(name, signs, rows) TILE(name, 1, signs, rows, 1) TILE(name, 1, signs, rows, 2)
-#define TILES(plain, carry, signs)                                                                  \
-    PLAIN(plain, signs, 1) PLAIN(plain, signs, 2) PLAIN(plain, signs, 3)                            \
-    PLAIN(plain, signs, 4) PLAIN(plain, signs, 5) PLAIN(plain, signs, 6)                            \
-    CARRY(carry, signs, 1) TILE(carry, 1, signs, 1, 3) TILE(carry, 1, signs, 1, 4)                  \
-    CARRY(carry, signs, 2) CARRY(carry, signs, 3) CARRY(carry, signs, 4)
-TILES(plain, carry, 0)
-TILES(plain_signs, carry_signs, 1)
+}
+
+#define STRIP(name, way, signs, rows, count)                                                        \
+    static void name##_##rows##x##count(const struct group *of, const uint32_t *a,                  \
+                                        const uint32_t *panels, void *out, size_t tiles)            \
+    {                                                                                               \
+        make_strip(rows, count, way, signs, of, a, panels, out, tiles);                             \
+    }
+#define TWO_WIDE(name, way, signs, rows) STRIP(name, way, signs, rows, 1) STRIP(name, way, signs, rows, 2)
+#define FOUR_WIDE(name, way, signs, rows)                                                           \
+    TWO_WIDE(name, way, signs, rows) STRIP(name, way, signs, rows, 3) STRIP(name, way, signs, rows, 4)
+#define WORDWISE(name, way, signs)                                                                  \
+    FOUR_WIDE(name, way, signs, 1) FOUR_WIDE(name, way, signs, 2) FOUR_WIDE(name, way, signs, 3)    \
+    FOUR_WIDE(name, way, signs, 4) FOUR_WIDE(name, way, signs, 5) FOUR_WIDE(name, way, signs, 6)
+#define CARRYWISE(name, signs)                                                                      \
+    FOUR_WIDE(name, CARRIES, signs, 1) TWO_WIDE(name, CARRIES, signs, 2)                            \
+    TWO_WIDE(name, CARRIES, signs, 3) TWO_WIDE(name, CARRIES, signs, 4)
+WORDWISE(plain, PLAIN, 0)
+WORDWISE(plain_signs, PLAIN, 1)
+WORDWISE(planes, PLANES, 0)
+WORDWISE(planes_signs, PLANES, 1)
+CARRYWISE(carries, 0)
+CARRYWISE(carries_signs, 1)
 
 #define TWO(name, rows) name##_##rows##x1, name##_##rows##x2
 #define FOUR(name, rows) TWO(name, rows), name##_##rows##x3, name##_##rows##x4
-#define PLAIN_TABLE(name)                                                                           \
+#define ALL(name)                                                                                   \
     {{FOUR(name, 1)}, {FOUR(name, 2)}, {FOUR(name, 3)}, {FOUR(name, 4)}, {FOUR(name, 5)},           \
      {FOUR(name, 6)}}
-#define CARRY_TABLE(name) {{FOUR(name, 1)}, {TWO(name, 2)}, {TWO(name, 3)}, {TWO(name, 4)}}
-/* By whether they count carries, whether they give signs, rows, and panels. */
-static tile *const tiles_by[2][2][TILE_ROWS][TILE_PANELS] = {
-    {PLAIN_TABLE(plain), PLAIN_TABLE(plain_signs)},
-    {CARRY_TABLE(carry), CARRY_TABLE(carry_signs)},
+#define SMALL(name) {{FOUR(name, 1)}, {TWO(name, 2)}, {TWO(name, 3)}, {TWO(name, 4)}}
+/* By the way they count, whether they give signs, rows of a tile, and panels. */
+static strip *const strips[3][2][TILE_ROWS][TILE_PANELS] = {
+    [PLAIN] = {ALL(plain), ALL(plain_signs)},
+    [PLANES] = {ALL(planes), ALL(planes_signs)},
+    [CARRIES] = {SMALL(carries), SMALL(carries_signs)},
 };
 
 /* How few tiles so many rows take. */
@@ -227,13 +273,16 @@ ALWAYS_INLINE size_t tiles_of(size_t rows, size_t most)
 static void multiply(const struct group *of, int carry, const uint32_t *a, const uint32_t *panels,
                      size_t m, void *out)
 {
-    tile *const(*every)[TILE_PANELS] = tiles_by[carry][of->thresholds != NULL];
+    const struct bnnlab_walk *walk = &of->walk;
+    const int plain = of->planes == 1 && walk->segments && walk->length;
+    const enum way way = carry ? CARRIES : plain ? PLAIN : PLANES;
+    strip *const(*every)[TILE_PANELS] = strips[way][of->thresholds != NULL];
     const size_t tiles = tiles_of(m, carry ? CARRY_ROWS : TILE_ROWS);
-    for (size_t t = 0, first = 0, rows; t < tiles; t++, first += rows) {
-        rows = m / tiles + (t < m % tiles);
-        every[rows - 1][of->count - 1](of, a + first * of->walk.row_step, panels,
-                                       (int32_t *)out + first * of->step);
-    }
+    const size_t rows = m / tiles, larger = m % tiles, first = larger * (rows + 1);
+    if (larger)
+        every[rows][of->count - 1](of, a, panels, out, larger);
+    every[rows - 1][of->count - 1](of, a + first * walk->row_step, panels,
+                                   (int32_t *)out + first * of->step, tiles - larger);
 }
 
 /* Begins the group of the outputs from j to, at most, j + most - 1, of n. */

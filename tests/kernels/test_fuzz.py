@@ -70,10 +70,17 @@ MUTANTS = {
         "avx512_bits.c", "for (; @; w++, v +=", "w < words", "w + 1 < words"
     ),
     "planes of one weight": Mutant(
-        "avx512_bits.c", "if (@)\n            UNROLL", "p + 1 < of->planes", "p > of->planes"
+        "avx512_bits.c", "sum[r][c] = @;\n        count_plainly(0",
+        "_mm512_add_epi32(sum[r][c], sum[r][c])", "sum[r][c]",
     ),
     "rows from the tile before": Mutant(
-        "avx512_bits.c", "a + @ * of->walk.row_step, panels", "first", "(first - (first > 1))"
+        "avx512_bits.c", "a + @ * walk->row_step, panels", "first", "(first - (first > 1))"
+    ),
+    "sums where the strip's second tile has them": Mutant(
+        "avx512_bits.c", "(int32_t *)out + @ * out_step", "t", "(t < 2 ? t : 1)"
+    ),
+    "the next run's weights right behind": Mutant(
+        "avx512_bits.c", "word += @;", "walk->b_step - walk->length", "0"
     ),
     "windows below as if beside": Mutant(
         "taps.h", ".out_line = @,", "along ? field->across : 1", "1"
