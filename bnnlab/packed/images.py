@@ -5,6 +5,7 @@ words(channels)); see `bnnlab.packed.kernels` for the rest.
 """
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,8 @@ def pack_channels(x: Any, *, isa: str | None = None) -> np.ndarray:
     Raises:
         ValueError: there is a NaN.
     """
-    return _pack(isa_number(isa), as_array("x", x, FLOAT32, None, None, None, None))
-
-
-def _pack(number: int, x: np.ndarray) -> np.ndarray:
+    number = isa_number(isa)
+    x = as_array("x", x, FLOAT32, None, None, None, None)
     samples, channels, height, width = x.shape
     bits = np.empty((samples, height, width, words(channels)), UINT32)
     check(
@@ -122,6 +121,8 @@ class SignConvolution:
             taps.reshape(self.n, math.prod(taps.shape[1:])), WORD * math.prod(taps.shape[1:])
         )
         self._number = isa_number(isa)
+        self._window = ffi.new("struct bnnlab_window *", (*self.kernel, *stride, *padding))
+        self._panels = buffer("uint32_t[]", self.panels)
 
     def __call__(self, x: Any) -> np.ndarray:
         """Convolve images, float32 (samples, channels, height, width).
@@ -133,12 +134,26 @@ class SignConvolution:
             ValueError: there is a NaN, or the window stands nowhere on the image.
         """
         x = as_array("x", x, FLOAT32, None, self.channels, None, None)
-        bits = _pack(self._number, x)
-        sizes = (1, len(x), 1, *x.shape[2:], self.channels)
-        return _convolve(
-            self._number, bits, sizes, self.panels, None, sizes[1:2],
-            self.n, self.kernel, self.stride, self.padding,
-        )  # fmt: skip
+        samples, channels, height, width = x.shape
+        down, across = _places((height, width), self.kernel, self.stride, self.padding)
+        bits = np.empty(height * width * words(channels), UINT32)
+        out = aligned((samples, down, across, self.n), INT32)
+        check(
+            lib.bnnlab_sign_convolve(
+                self._number,
+                *buffer("float[]", x),
+                samples,
+                height,
+                width,
+                channels,
+                self._window,
+                *self._panels,
+                self.n,
+                *buffer("uint32_t[]", bits),
+                *buffer("int32_t[]", out),
+            )
+        )
+        return out
 
 
 def convolve(
@@ -205,10 +220,7 @@ def _convolve(
 
     Sizes are planes, samples, groups, height, width and channels.
     """
-    height, width = sizes[3:5]
-    down = lib.bnnlab_places(height, kernel[0], stride[0], padding[0])
-    across = lib.bnnlab_places(width, kernel[1], stride[1], padding[1])
-    out = aligned((*images, down, across, n), INT32)
+    out = aligned((*images, *_places(sizes[3:5], kernel, stride, padding), n), INT32)
     check(
         lib.bnnlab_convolve(
             number,
@@ -222,6 +234,18 @@ def _convolve(
         )
     )
     return out
+
+
+@lru_cache
+def _places(
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> tuple[int, int]:
+    """How many windows stand on an image, down and across."""
+    down, across = map(lib.bnnlab_places, size, kernel, stride, padding)
+    return down, across
 
 
 def pad(bits: Any, channels: int, padding: tuple[int, int], value: int) -> np.ndarray:

@@ -497,6 +497,54 @@ static int fuzz_convolve(void)
            judge("convolve", spoilt, down && across ? BNNLAB_OK : BNNLAB_BAD_WINDOW, length * 4, v);
 }
 
+static int fuzz_sign_convolve(void)
+{
+    const size_t most = large_case ? 20 : 6;
+    const size_t samples = below(3), height = below(most), width = below(most);
+    const size_t channels = draw_size(40, 300), n = draw_size(40, 90);
+    const struct bnnlab_window window = {1 + below(4), 1 + below(4), 1 + below(3), 1 + below(3),
+                                         below(5), below(5)};
+    const size_t words = BNNLAB_WORDS(channels), row = window.height * window.width * words;
+    const size_t down = bnnlab_places(height, window.height, window.stride_down,
+                                      window.padding_down);
+    const size_t across = bnnlab_places(width, window.width, window.stride_across,
+                                        window.padding_across);
+    const size_t pixels = height * width, count = samples * channels * pixels;
+    const size_t length = samples * down * across * n;
+    const float *x = make_floats(count, below(16) == 0);
+    const uint32_t *weights = make_bits(n * window.height * window.width, channels);
+    size_t panels_length = 0;
+    const uint32_t *panels = make_panels(weights, n, row * 32, &panels_length);
+    size_t v[] = {samples, height, width, channels, n, window.height, window.width, window.stride_down,
+                  window.stride_across, window.padding_down, window.padding_across, count, panels_length,
+                  pixels * words, length};
+    const enum spoilt spoilt = spoil(v, 11, 4);
+    const struct bnnlab_window given = {v[5], v[6], v[7], v[8], v[9], v[10]};
+    EVERY(r, length * 4) {
+        uint32_t *bits = make(pixels * words * 4);
+        r->status = bnnlab_sign_convolve(r->isa, x, v[11], v[0], v[1], v[2], v[3], &given, panels, v[12],
+                                         v[4], bits, v[13], r->out, v[14]);
+    }
+    const int32_t *out = results->out;
+    int bad = 0;
+    if (!spoilt && results->status == BNNLAB_OK) {
+        uint32_t *bits = make(samples * pixels * words * 4);
+        bnnlab_pack_channels(BNNLAB_SCALAR, x, count, samples, channels, pixels, bits,
+                             samples * pixels * words);
+        SOME_PLACES(e, length) {
+            const size_t j = e % n, at = e / n % across, y = e / n / across % down;
+            bad |= out[e] != convolve_plainly(bits + e / n / across / down * pixels * words, 1, 0, 1,
+                                              height, width, channels, &window, weights + j * row, y, at);
+        }
+    }
+    return differs("sign_convolve", bad) |
+           judge("sign_convolve", spoilt,
+                 !down || !across      ? BNNLAB_BAD_WINDOW
+                 : has_nan(x, count)   ? BNNLAB_NOT_A_NUMBER
+                                       : BNNLAB_OK,
+                 length * 4, v);
+}
+
 static int fuzz_pool(void)
 {
     const size_t samples = below(3), height = below(9), width = below(9), words = below(4);
@@ -581,7 +629,7 @@ int main(int count, char **arguments)
         fuzz_signs,    fuzz_codes,     fuzz_panels,   fuzz_xnor,
         fuzz_planes,   fuzz_bytes,     fuzz_reals,    fuzz_threshold,
         fuzz_channels, fuzz_convolve,  fuzz_pool,     fuzz_product_threshold,
-        fuzz_pad,      fuzz_limits,    fuzz_product_affine};
+        fuzz_pad,      fuzz_limits,    fuzz_product_affine, fuzz_sign_convolve};
     const unsigned long cases = count > 1 ? strtoul(arguments[1], NULL, 10) : 100000;
     random_state ^= count > 2 ? strtoul(arguments[2], NULL, 10) : 1;
     const int networks = count > 3 && strcmp(arguments[3], "networks") == 0;

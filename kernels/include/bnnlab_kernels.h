@@ -149,6 +149,15 @@ int bnnlab_xnor_convolve(int isa, const uint32_t *image, size_t image_length, si
                          const uint32_t *panels, size_t panels_length, size_t n,
                          int32_t *out, size_t out_length);
 
+/* bnnlab_pack_channels and then that, sample by sample: x [samples, channels, height, width] -> out, with
+ * `bits` [height, width, words(channels)] to write one sample's to. With a NaN `out` holds nothing that
+ * counts. */
+int bnnlab_sign_convolve(int isa, const float *x, size_t x_length, size_t samples,
+                         size_t height, size_t width, size_t channels,
+                         const struct bnnlab_window *window,
+                         const uint32_t *panels, size_t panels_length, size_t n,
+                         uint32_t *bits, size_t bits_length, int32_t *out, size_t out_length);
+
 /* The same for codes of several planes, and in groups: image [planes, samples, groups, height, width,
  * words(channels)] with the channels of one group, panels [groups] and ones [groups, n] of weights that
  * see these alone, out [samples, groups, down, across, n]. With `ones` (each output's number of +1) the

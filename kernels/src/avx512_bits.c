@@ -15,7 +15,8 @@
 
 /* What tiles of the same panels have in common. Of these panels: `ones` as family.h has them, or NULL;
  * thresholds and flips where signs are wanted instead of sums, or NULL; how many panels, and which lanes
- * of the last are outputs. Results lie `step` words from one row to the next. */
+ * of the last are outputs. Results lie `step` words from one row to the next. Lines of rows lie so many
+ * words apart, and their results. */
 struct group {
     struct bnnlab_walk walk;
     size_t planes;
@@ -25,11 +26,12 @@ struct group {
     size_t count;
     __mmask16 lanes;
     size_t step;
+    size_t lines, line_step, out_line;
 };
 
-/* Tiles one below another, from the first row of bits, the first panel and the first result on: int32
- * sums, or words. What tiles take beside counting is some thirty instructions, and once a strip as many
- * again, which calls for each tile would take as often. */
+/* So many tiles of each line, one below another, from the first row of bits, the first panel and the
+ * first result on: int32 sums, or words. What tiles take beside counting is some hundred instructions,
+ * most of which a strip needs once. */
 typedef void strip(const struct group *of, const uint32_t *a, const uint32_t *panels, void *out,
                    size_t tiles);
 
@@ -76,19 +78,23 @@ ALWAYS_INLINE void count_word(const int begin, const size_t rows, const size_t c
     }
 }
 
-/* The mismatches of one plane. */
+/* The mismatches of one plane: added to `sum`, or, where there is a word at least, what that begins with. */
 ALWAYS_INLINE void count_plainly(const int begin, const size_t rows, const size_t count,
-                                 const uint32_t *a, const struct bnnlab_walk *walk,
-                                 const uint32_t *panels, __m512i sum[TILE_ROWS][TILE_PANELS])
+                                 const uint32_t *a, const struct bnnlab_walk *walk, const uint32_t *b,
+                                 __m512i sum[TILE_ROWS][TILE_PANELS])
 {
-    size_t at = 0, end = walk->length, word = 0;
-    if (begin)
-        count_word(1, rows, count, a + at++, panels + BNNLAB_LANES * word++, walk, sum);
-    for (size_t s = walk->segments; s-- > 0; end += walk->a_step) {
-        for (; at != end; at++, word++)
-            count_word(0, rows, count, a + at, panels + BNNLAB_LANES * word, walk, sum);
-        at += walk->a_step - walk->length;
-        word += walk->b_step - walk->length;
+    const uint32_t *end = a + walk->length;
+    if (begin) {
+        count_word(1, rows, count, a, b, walk, sum);
+        a++, b += BNNLAB_LANES;
+    }
+    for (size_t s = walk->segments; s;) {
+        for (; a != end; a++, b += BNNLAB_LANES)
+            count_word(0, rows, count, a, b, walk, sum);
+        if (--s == 0) /* there is nothing that pointers could go on to */
+            break;
+        a += walk->a_step - walk->length, end += walk->a_step;
+        b += (walk->b_step - walk->length) * BNNLAB_LANES;
     }
 }
 
@@ -191,12 +197,18 @@ ALWAYS_INLINE __m512i from_of(const int32_t *ones, size_t output, __mmask16 lane
 ALWAYS_INLINE void finish_tile(const size_t rows, const size_t count, const int signs,
                                const struct group *of, __m512i sum[TILE_ROWS][TILE_PANELS], void *out)
 {
-    UNROLL for (size_t c = 0; c < count; c++) {
-        const __mmask16 lanes = c + 1 == count ? of->lanes : 0xffff;
-        const __m512i from = from_of(of->ones, c * BNNLAB_LANES, lanes, of->planes, of->base);
+    if (of->ones) {
+        UNROLL for (size_t c = 0; c < count; c++) {
+            const __mmask16 lanes = c + 1 == count ? of->lanes : 0xffff;
+            const __m512i from = from_of(of->ones, c * BNNLAB_LANES, lanes, of->planes, 0);
+            UNROLL for (size_t r = 0; r < rows; r++)
+                sum[r][c] = _mm512_sub_epi32(from, sum[r][c]);
+        }
+    } else {
+        const __m512i from = _mm512_set1_epi32(of->base);
         UNROLL for (size_t r = 0; r < rows; r++)
-            sum[r][c] = _mm512_sub_epi32(
-                from, of->ones ? sum[r][c] : _mm512_add_epi32(sum[r][c], sum[r][c]));
+            UNROLL for (size_t c = 0; c < count; c++)
+                sum[r][c] = _mm512_sub_epi32(from, _mm512_add_epi32(sum[r][c], sum[r][c]));
     }
     if (signs) {
         store_signs(rows, count, sum, of->lanes, of->thresholds, of->flip, out, of->step);
@@ -211,20 +223,21 @@ ALWAYS_INLINE void finish_tile(const size_t rows, const size_t count, const int 
 }
 
 ALWAYS_INLINE void make_strip(const size_t rows, const size_t count, const enum way way, const int signs,
-                              const struct group *of, const uint32_t *a, const uint32_t *panels,
+                              const struct group *given, const uint32_t *a, const uint32_t *panels,
                               void *out, size_t tiles)
 {
-    const struct bnnlab_walk walk = of->walk;
-    const size_t a_step = rows * walk.row_step, out_step = rows * of->step;
-    for (size_t t = 0; t < tiles; t++) {
-        __m512i sum[TILE_ROWS][TILE_PANELS];
-        if (way == PLAIN)
-            count_plainly(1, rows, count, a + t * a_step, &walk, panels, sum);
-        else
-            count_planes(rows, count, way, a + t * a_step, &walk, of->planes, panels, sum);
-        finish_tile(rows, count, signs, of, sum, (int32_t *)out + t * out_step);
-        /* What finishing takes is read for every tile: no register is left to keep it in. */
-        __asm__ volatile("" ::: "memory");
+    const struct group of = *given; /* which no result can change */
+    const size_t a_step = rows * of.walk.row_step, out_step = rows * of.step;
+    for (size_t l = 0; l < of.lines; l++) {
+        size_t at = l * of.line_step, to = l * of.out_line;
+        for (size_t t = 0; t < tiles; t++, at += a_step, to += out_step) {
+            __m512i sum[TILE_ROWS][TILE_PANELS];
+            if (way == PLAIN)
+                count_plainly(1, rows, count, a + at, &of.walk, panels, sum);
+            else
+                count_planes(rows, count, way, a + at, &of.walk, of.planes, panels, sum);
+            finish_tile(rows, count, signs, &of, sum, (int32_t *)out + to);
+        }
     }
 }
 
@@ -269,7 +282,8 @@ ALWAYS_INLINE size_t tiles_of(size_t rows, size_t most)
     return (rows + most - 1) / most;
 }
 
-/* Rows of bits times the panels of a group; all tiles as large as one another, or one row larger. */
+/* Each line's m rows of bits times the panels of a group; all tiles as large as one another, or one row
+ * larger. */
 static void multiply(const struct group *of, int carry, const uint32_t *a, const uint32_t *panels,
                      size_t m, void *out)
 {
@@ -359,7 +373,8 @@ static void product(int carry, const uint32_t *a, const struct bnnlab_walk *walk
         product_of_row(a, walk, planes, panels, ones, base, n, out, to);
         return;
     }
-    struct group of = {.walk = *walk, .planes = planes, .base = base, .step = to ? to->words : n};
+    struct group of = {.walk = *walk, .planes = planes, .base = base, .step = to ? to->words : n,
+                       .lines = 1};
     const size_t most = (carry && m > 1 ? CARRY_PANELS : TILE_PANELS) * BNNLAB_LANES;
     for (size_t j = 0; j < n; j += most) {
         begin(&of, j, most, ones, n, to);
@@ -407,9 +422,11 @@ static void convolve_region(struct group *of, int carry, const struct region *re
     of->walk = region->walk;
     of->base = region->base;
     of->step = region->out_row * n;
-    for (size_t l = 0; l < region->lines; l++)
-        multiply(of, carry, region->image + l * region->line_step, panels + region->panel * BNNLAB_LANES,
-                 region->rows, out + (region->place + l * region->out_line) * n);
+    of->lines = region->lines;
+    of->line_step = region->line_step;
+    of->out_line = region->out_line * n;
+    multiply(of, carry, region->image, panels + region->panel * BNNLAB_LANES, region->rows,
+             out + region->place * n);
 }
 
 static void convolve(int carry, const struct bnnlab_field *field, const uint32_t *panels,

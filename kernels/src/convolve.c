@@ -106,6 +106,44 @@ int bnnlab_xnor_convolve(int isa, const uint32_t *image, size_t image_length, si
                            panels, panels_length, NULL, 0, n, out, out_length);
 }
 
+int bnnlab_sign_convolve(int isa, const float *x, size_t x_length, size_t samples,
+                         size_t height, size_t width, size_t channels,
+                         const struct bnnlab_window *window,
+                         const uint32_t *panels, size_t panels_length, size_t n,
+                         uint32_t *bits, size_t bits_length, int32_t *out, size_t out_length)
+{
+    size_t pixels, inputs, x_needed, bits_needed, places, outputs, out_needed;
+    /* What does not depend on the samples, as if there were none. */
+    const int refused = bnnlab_xnor_convolve(isa, bits, 0, 0, height, width, channels, window, panels,
+                                             panels_length, n, out, 0);
+    if (refused)
+        return refused;
+    const size_t down = bnnlab_places(height, window->height, window->stride_down,
+                                      window->padding_down);
+    const size_t across = bnnlab_places(width, window->width, window->stride_across,
+                                        window->padding_across);
+    REFUSE_UNLESS(!multiply(height, width, &pixels) && !multiply(channels, pixels, &inputs) &&
+                      !multiply(samples, inputs, &x_needed) &&
+                      !multiply(pixels, BNNLAB_WORDS(channels), &bits_needed) &&
+                      !multiply(down, across, &places) && !multiply(places, n, &outputs) &&
+                      !multiply(samples, outputs, &out_needed),
+                  BNNLAB_TOO_LARGE);
+    REFUSE_UNLESS(matches(x, x_length, x_needed) && matches(bits, bits_length, bits_needed) &&
+                      matches(out, out_length, out_needed),
+                  BNNLAB_BAD_LENGTH);
+    if (x_needed == 0 && out_needed == 0)
+        return BNNLAB_OK;
+    for (size_t s = 0; s < samples; s++) {
+        const int status = bnnlab_pack_channels(isa, x + s * inputs, inputs, 1, channels, pixels, bits,
+                                                bits_needed);
+        if (status)
+            return status;
+        bnnlab_xnor_convolve(isa, bits, bits_needed, 1, height, width, channels, window, panels,
+                             panels_length, n, out + s * outputs, outputs);
+    }
+    return BNNLAB_OK;
+}
+
 int bnnlab_pad(const uint32_t *bits, size_t bits_length, size_t images, size_t height, size_t width,
                size_t channels, size_t down, size_t across, int value,
                uint32_t *out, size_t out_length)

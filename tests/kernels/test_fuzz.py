@@ -77,10 +77,16 @@ MUTANTS = {
         "avx512_bits.c", "a + @ * walk->row_step, panels", "first", "(first - (first > 1))"
     ),
     "sums where the strip's second tile has them": Mutant(
-        "avx512_bits.c", "(int32_t *)out + @ * out_step", "t", "(t < 2 ? t : 1)"
+        "avx512_bits.c", "t++, at += a_step, to += @)", "out_step", "(t ? 0 : out_step)"
     ),
     "the next run's weights right behind": Mutant(
-        "avx512_bits.c", "word += @;", "walk->b_step - walk->length", "0"
+        "avx512_bits.c", "b += (@) * BNNLAB_LANES;", "walk->b_step - walk->length", "0"
+    ),
+    "a line of windows where the first is": Mutant(
+        "avx512_bits.c", "at = l * @, to", "of.line_step", "(of.line_step & -(size_t)(l < 2))"
+    ),
+    "all samples by the signs of the first": Mutant(
+        "convolve.c", "bnnlab_pack_channels(isa, x + @, inputs", "s * inputs", "0 * inputs"
     ),
     "windows below as if beside": Mutant(
         "taps.h", ".out_line = @,", "along ? field->across : 1", "1"
