@@ -217,7 +217,7 @@ def compare(
         contenders["packing"] = pack
     asked = limits.demands(packed, len(x), 1 if packed.shape else x.shape[1])
     inside = limits.loops(asked.loops) if threads == 1 else {}
-    held = kernels.aligned((max(packed.nbytes // 4, 1),), np.uint32)
+    held = kernels.aligned((max(packed.nbytes // 4, 1),), kernels.UINT32)
     held[:] = 1
     if threads == 1:
         contenders |= {f"loop {name}": call for name, (call, _) in inside.items()}

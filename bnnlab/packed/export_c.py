@@ -364,7 +364,7 @@ def _scores(model: PackedModel, x: np.ndarray) -> np.ndarray:
     shape = (len(x), model.outputs if model.shape else x.shape[1] * model.outputs)
     out = np.empty(shape, np.float32)
     workspace = kernels.aligned(
-        (network.workspace(len(x), 1 if model.shape else x.shape[1]),), np.uint8
+        (network.workspace(len(x), 1 if model.shape else x.shape[1]),), kernels.UINT8
     )
     kernels.check(network.run(x, out, workspace, 1, kernels.isa_number("scalar")))
     return out

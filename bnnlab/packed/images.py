@@ -123,6 +123,7 @@ class SignConvolution:
         self._number = isa_number(isa)
         self._window = ffi.new("struct bnnlab_window *", (*self.kernel, *stride, *padding))
         self._panels = buffer("uint32_t[]", self.panels)
+        self._spare: list[tuple[Any, int]] = []  # bits of one image, of calls that have ended
 
     def __call__(self, x: Any) -> np.ndarray:
         """Convolve images, float32 (samples, channels, height, width).
@@ -136,23 +137,29 @@ class SignConvolution:
         x = as_array("x", x, FLOAT32, None, self.channels, None, None)
         samples, channels, height, width = x.shape
         down, across = _places((height, width), self.kernel, self.stride, self.padding)
-        bits = np.empty(height * width * words(channels), UINT32)
         out = aligned((samples, down, across, self.n), INT32)
-        check(
-            lib.bnnlab_sign_convolve(
-                self._number,
-                *buffer("float[]", x),
-                samples,
-                height,
-                width,
-                channels,
-                self._window,
-                *self._panels,
-                self.n,
-                *buffer("uint32_t[]", bits),
-                *buffer("int32_t[]", out),
-            )
+        size = height * width * words(channels)
+        try:
+            bits = self._spare.pop()
+        except IndexError:
+            bits = None, 0
+        if bits[1] != size:
+            bits = buffer("uint32_t[]", np.empty(size, UINT32))
+        status = lib.bnnlab_sign_convolve(
+            self._number,
+            *buffer("float[]", x),
+            samples,
+            height,
+            width,
+            channels,
+            self._window,
+            *self._panels,
+            self.n,
+            *bits,
+            *buffer("int32_t[]", out),
         )
+        self._spare.append(bits)
+        check(status)
         return out
 
 

@@ -150,15 +150,13 @@ def check(status: int) -> None:
         raise ValueError(STATUS[status])
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An uninitialized array that begins at a cache line, which wide loads then never straddle."""
-    dtype = np.dtype(dtype)
     raw = np.empty(math.prod(shape) * dtype.itemsize + LINE, UINT8)
-    start = -int(ffi.cast("uintptr_t", ffi.from_buffer(raw))) % LINE
-    return np.ndarray(shape, dtype, raw, start)
+    return np.ndarray(shape, dtype, raw, -int(ffi.cast("uintptr_t", ffi.from_buffer(raw))) % LINE)
 
 
-def _rows(m: int, n: int, dtype: Any) -> np.ndarray:
+def _rows(m: int, n: int, dtype: np.dtype) -> np.ndarray:
     """What a product gives. A single row is written faster than a cache line is found for it."""
     return aligned((m, n), dtype) if m > 1 else np.empty((m, n), dtype)
 
@@ -203,7 +201,7 @@ def pack_panels(bits: Any, k: int, *, out: np.ndarray | None = None) -> np.ndarr
     bits = as_array("bits", bits, UINT32, None, words(k))
     n = len(bits)
     size = (-(-n // LANES), words(k), LANES)
-    panels = aligned(size, np.uint32) if out is None else as_array("out", out, UINT32, *size)
+    panels = aligned(size, UINT32) if out is None else as_array("out", out, UINT32, *size)
     check(lib.bnnlab_pack_panels(*buffer("uint32_t[]", bits), n, k, *buffer("uint32_t[]", panels)))
     return panels
 

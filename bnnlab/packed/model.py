@@ -124,9 +124,9 @@ class PackedModel:
         try:
             workspace = self._spare.pop()
         except IndexError:
-            workspace = kernels.aligned((size,), np.uint8)
+            workspace = kernels.aligned((size,), kernels.UINT8)
         if workspace.size < size:
-            workspace = kernels.aligned((size,), np.uint8)
+            workspace = kernels.aligned((size,), kernels.UINT8)
         status = network.run(x, out, workspace, threads, kernels.isa_number(None))
         self._spare.append(workspace)
         if status == _BAD_INPUT:

@@ -72,7 +72,7 @@ class SignProduct:
         direct = levels.bits == 1 and self.parts == 1 and levels.table == SIGNS
         signs = planes if direct else self._signs(planes, words)
         size = (len(levels.factors), -(-self.outputs // kernels.LANES), words, kernels.LANES)
-        self.panels = kernels.aligned(size, np.uint32)
+        self.panels = kernels.aligned(size, kernels.UINT32)
         for rows, panels in zip(signs, self.panels, strict=True):
             kernels.pack_panels(rows, kernels.WORD * words, out=panels)
         self.ones: np.ndarray | None = None
@@ -223,7 +223,7 @@ class FloatProduct:
         rows = images.transpose(0, 2, 3, 1).reshape(self.outputs, -1)
         lanes = kernels.LANES
         size = (-(-self.outputs // lanes), window.inputs, lanes)
-        self.panels = kernels.aligned(size, np.float32)
+        self.panels = kernels.aligned(size, kernels.FLOAT32)
         self.panels[-1] = 0
         for p, panel in enumerate(self.panels):
             some = rows[p * lanes : (p + 1) * lanes]

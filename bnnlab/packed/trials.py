@@ -47,7 +47,7 @@ def bare(operands: str, x: np.ndarray, panels: np.ndarray, n: int, k: int) -> Ca
     """A product with nothing of Python around it but the call, on memory that is there."""
     given, made = _TYPES[operands]
     m = len(x)
-    out = kernels.aligned((m, n), np.float32 if operands == "floats" else np.int32)
+    out = kernels.aligned((m, n), kernels.FLOAT32 if operands == "floats" else kernels.INT32)
     arguments = [
         kernels.isa_number(None),
         *kernels.buffer(given, x),
@@ -68,7 +68,7 @@ def bare(operands: str, x: np.ndarray, panels: np.ndarray, n: int, k: int) -> Ca
 def bare_convolution(bits: np.ndarray, convolve: images.SignConvolution) -> Call:
     """A convolution of packed images as `bare` has products; what it gives is as large as these."""
     samples, height, width = bits.shape[:3]
-    out = kernels.aligned((samples, height, width, convolve.n), np.int32)
+    out = kernels.aligned((samples, height, width, convolve.n), kernels.INT32)
     settings = (*convolve.kernel, *convolve.stride, *convolve.padding)
     arguments = [
         kernels.isa_number(None),

@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_refused(any_network):
     out = np.zeros((3, packed.outputs), np.float32)
     size = network.workspace(3)
     number = kernels.isa_number(None)
-    space = kernels.aligned((size,), np.uint8)
+    space = kernels.aligned((size,), kernels.UINT8)
     assert network.run(x, out, space, 1, number) == 0
 
     def refused(message, *arguments):
@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_refused(any_network):
     refused("instruction set is not available", x, out, space, 1, 99)
     refused("not finite", x + np.float32(np.inf), out, space, 1, number)
     for threads in (2, 3):
-        more = kernels.aligned((network.workspace(3, threads=threads),), np.uint8)
+        more = kernels.aligned((network.workspace(3, threads=threads),), kernels.UINT8)
         refused("not finite", x * np.float32(np.nan), out, more, threads, number)
     with pytest.raises(ValueError, match="too large"):
         network.workspace(2**62, threads=2**62)
