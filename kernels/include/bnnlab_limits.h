@@ -11,7 +11,8 @@
 enum bnnlab_loop {
     BNNLAB_LOOP_BITS = 1,   /* signs by signs: exclusive or, count, add; of AVX2: look up, add; of
                              * AMX: as BYTES */
-    BNNLAB_LOOP_BYTES = 2,  /* bytes by signs, which are bytes of +-1 by then */
+    BNNLAB_LOOP_BYTES = 2,  /* bytes by signs, which are bytes of +-1 by then; of AVX2: sums of four,
+                             * looked up as two digits */
     BNNLAB_LOOP_REALS = 3,  /* real inputs by signs: sums looked up byte by byte, see fixed.h */
     BNNLAB_LOOP_FLOATS = 4, /* real inputs by real weights: multiply, add */
 };

@@ -1,11 +1,9 @@
-/* AVX2 and FMA: everything but products of bits, which are in avx2_bits.c. */
+/* AVX2 and FMA: everything but products of bits and of bytes, which are in avx2_bits.c and avx2_bytes.c. */
 #define REAL_BYTES 32
 #include "fixed.h"
 #include "real.h"
 
 #include "avx2.h"
-
-#define GATHERED 256    /* codes whose sums 16 bits hold: 64 times two of them */
 
 static int pack_signs(const float *x, size_t rows, size_t k, uint32_t *bits)
 {
@@ -77,71 +75,6 @@ static void pack_codes(const uint8_t *codes, size_t rows, size_t k, size_t plane
         }
 }
 
-/* Nibbles of weights become four bytes of +-1, once for all rows; tail bits count as -1 and meet
- * zeros. Sums of two codes of at most 255 are gathered in 16 bits, 64 of which fit. */
-ALWAYS_INLINE void bytes_tile(const size_t rows, const uint8_t *codes, const uint32_t *panel,
-                              size_t k, size_t n, size_t out_step, int32_t *out)
-{
-    const __m256i first_byte = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12,
-                                                0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
-    const __m256i low = _mm256_set1_epi32(0x08040201), ones = _mm256_set1_epi8(1);
-    const __m256i pairs = _mm256_set1_epi16(1), zero = _mm256_setzero_si256();
-    __m256i sum[TILE_ROWS][2];
-    UNROLL for (size_t r = 0; r < rows; r++)
-        UNROLL for (size_t c = 0; c < 2; c++)
-            sum[r][c] = zero;
-    for (size_t from = 0; from < k; from += GATHERED) {
-        const size_t end = smaller(k, from + GATHERED);
-        __m256i part[TILE_ROWS][2];
-        UNROLL for (size_t r = 0; r < rows; r++)
-            UNROLL for (size_t c = 0; c < 2; c++)
-                part[r][c] = zero;
-        for (size_t j = from; j < end; j += 4) {
-            const __m256i *b = (const __m256i *)(panel + j / 32 * BNNLAB_LANES);
-            const __m256i byte =
-                _mm256_add_epi8(first_byte, _mm256_set1_epi8((char)(j % 32 / 8)));
-            const __m256i bits = j % 8 ? _mm256_slli_epi32(low, 4) : low;
-            __m256i signs[2];
-            UNROLL for (size_t c = 0; c < 2; c++) {
-                const __m256i v = _mm256_shuffle_epi8(_mm256_loadu_si256(b + c), byte);
-                signs[c] = _mm256_or_si256(
-                    _mm256_cmpeq_epi8(_mm256_and_si256(v, bits), zero), ones);
-            }
-            UNROLL for (size_t r = 0; r < rows; r++) {
-                const uint8_t *at = codes + r * k + j;
-                const __m256i four =
-                    _mm256_set1_epi32(k - j < 4 ? four_codes(at, k - j) : four_codes(at, 4));
-                UNROLL for (size_t c = 0; c < 2; c++)
-                    part[r][c] =
-                        _mm256_add_epi16(part[r][c], _mm256_maddubs_epi16(four, signs[c]));
-            }
-        }
-        UNROLL for (size_t r = 0; r < rows; r++)
-            UNROLL for (size_t c = 0; c < 2; c++)
-                sum[r][c] =
-                    _mm256_add_epi32(sum[r][c], _mm256_madd_epi16(part[r][c], pairs));
-    }
-    UNROLL for (size_t c = 0; c < 2; c++) {
-        if (c * 8 >= n)
-            continue;
-        const __m256i lanes = lane_mask(n - c * 8);
-        UNROLL for (size_t r = 0; r < rows; r++)
-            _mm256_maskstore_epi32(out + r * out_step + c * 8, lanes, sum[r][c]);
-    }
-}
-
-static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n, size_t k,
-                          int32_t *out)
-{
-    const size_t words = BNNLAB_WORDS(k);
-    for (size_t j = 0; j < n; j += BNNLAB_LANES)
-        for (size_t i = 0, rows; i < m; i += rows) {
-            rows = tile_rows(m - i, TILE_ROWS);
-            WITH_ROWS(rows, bytes_tile, codes + i * k, panels + j * words, k, n - j, n,
-                      out + i * n + j);
-        }
-}
-
 /* The tables of `inputs` inputs, as fixed.h has them; `scale` is the row's. */
 static void make_tables(const float *x, size_t inputs, float scale, uint8_t *tables)
 {
@@ -177,19 +110,6 @@ static void make_tables(const float *x, size_t inputs, float scale, uint8_t *tab
             }
         }
     }
-}
-
-/* Bytes 0 and 1, or 2 and 3, of the words of a panel: each in 128 bits, outputs in the order 0 .. 3,
- * 8 .. 11, 4 .. 7, 12 .. 15. */
-ALWAYS_INLINE __m256i bytes_of(const size_t pair, const uint32_t *panel)
-{
-    const __m256i by_byte = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
-                                             0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m256i *b = (const __m256i *)panel;
-    const __m256i low = _mm256_shuffle_epi8(_mm256_loadu_si256(b), by_byte);
-    const __m256i high = _mm256_shuffle_epi8(_mm256_loadu_si256(b + 1), by_byte);
-    return _mm256_permute4x64_epi64(
-        pair ? _mm256_unpackhi_epi32(low, high) : _mm256_unpacklo_epi32(low, high), 0xD8);
 }
 
 /* Adds the sums of `words` words, at most 64, to those of a panel's outputs, or begins them. Bytes are
@@ -313,6 +233,6 @@ static int threshold(const int32_t *values, int real, size_t m, size_t n, const 
 }
 
 const struct bnnlab_family bnnlab_avx2 = {
-    pack_signs, pack_channels, pack_codes, bnnlab_avx2_product, bytes_product, sign_product, real_product,
-    threshold, bnnlab_avx2_convolve, NULL, NULL,
+    pack_signs, pack_channels, pack_codes, bnnlab_avx2_product, bnnlab_avx2_bytes_product, sign_product,
+    real_product, threshold, bnnlab_avx2_convolve, NULL, NULL,
 };

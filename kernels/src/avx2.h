@@ -18,11 +18,28 @@ ALWAYS_INLINE __m256i lane_mask(size_t count)
                             _mm256_and_si256(bits, _mm256_set1_epi32(1)));
 }
 
+/* Bytes 0 and 1, or 2 and 3, of the words of a panel: each in 128 bits, outputs in the order 0 .. 3,
+ * 8 .. 11, 4 .. 7, 12 .. 15. */
+ALWAYS_INLINE __m256i bytes_of(const size_t pair, const uint32_t *panel)
+{
+    const __m256i by_byte = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+                                             0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m256i *b = (const __m256i *)panel;
+    const __m256i low = _mm256_shuffle_epi8(_mm256_loadu_si256(b), by_byte);
+    const __m256i high = _mm256_shuffle_epi8(_mm256_loadu_si256(b + 1), by_byte);
+    return _mm256_permute4x64_epi64(
+        pair ? _mm256_unpackhi_epi32(low, high) : _mm256_unpacklo_epi32(low, high), 0xD8);
+}
+
 /* avx2_bits.c */
 void bnnlab_avx2_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
                          const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,
                          int32_t *out);
 int bnnlab_avx2_convolve(const struct bnnlab_field *field, const uint32_t *panels, const int32_t *ones,
                          size_t n, int32_t *out);
+
+/* avx2_bytes.c */
+void bnnlab_avx2_bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m, size_t n,
+                               size_t k, int32_t *out);
 
 #endif

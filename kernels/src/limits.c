@@ -117,13 +117,14 @@ WITH_AVX2 static uint32_t words_added(__m256i words)
     return total;
 }
 
-/* In how many of four bits nibbles differ is looked up and added as bytes. */
+/* In how many of four bits nibbles differ is looked up and added as bytes, or one of two digits of the sum
+ * of four bytes. */
 #define DECLARE(i) __m256i sum##i = _mm256_setzero_si256();
 #define STEP(i)                                                              \
     sum##i = _mm256_add_epi8(sum##i, _mm256_shuffle_epi8(table, nibbles));   \
     OPAQUE_AVX2(nibbles);
 #define GATHER(i) total += bytes_added(sum##i);
-WITH_AVX2 static uint32_t avx2_bits(size_t steps)
+WITH_AVX2 static uint32_t avx2_lookups(size_t steps)
 {
     const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,
                                            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
@@ -135,20 +136,6 @@ WITH_AVX2 static uint32_t avx2_bits(size_t steps)
 #undef STEP
 #undef GATHER
 
-#define STEP(i)                                                                                   \
-    sum##i = _mm256_add_epi32(sum##i, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), pairs));      \
-    OPAQUE_AVX2(a);
-#define GATHER(i) total += words_added(sum##i);
-WITH_AVX2 static uint32_t avx2_bytes(size_t steps)
-{
-    const __m256i pairs = _mm256_set1_epi16(1);
-    __m256i a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(1);
-    uint32_t total = 0;
-    RUN(EIGHT)
-    return total;
-}
-#undef STEP
-
 /* Of a register of nibbles four digits are looked up, each added twice, as they lie and shifted. */
 #define STEP(i)                                                                                  \
     {                                                                                            \
@@ -156,6 +143,7 @@ WITH_AVX2 static uint32_t avx2_bytes(size_t steps)
         sum##i = _mm256_add_epi16(sum##i, _mm256_add_epi16(found, _mm256_srli_epi16(found, 8))); \
         OPAQUE_AVX2(index);                                                                      \
     }
+#define GATHER(i) total += words_added(sum##i);
 WITH_AVX2 static uint32_t avx2_reals(size_t steps)
 {
     const __m256i table = _mm256_set1_epi8(1);
@@ -332,8 +320,8 @@ static struct loop loop_of(int isa, int loop)
 #ifdef BNNLAB_X86
     static const struct loop popcnt = {8 * 64, popcnt_bits};
     static const struct loop avx2[] = {
-        [BNNLAB_LOOP_BITS] = {8 * 128, avx2_bits},
-        [BNNLAB_LOOP_BYTES] = {8 * 32, avx2_bytes},
+        [BNNLAB_LOOP_BITS] = {8 * 128, avx2_lookups},
+        [BNNLAB_LOOP_BYTES] = {8 * 64, avx2_lookups},
         [BNNLAB_LOOP_REALS] = {8 * 32, avx2_reals},
         [BNNLAB_LOOP_FLOATS] = {8 * 8, avx2_floats},
     };

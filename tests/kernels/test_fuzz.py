@@ -116,7 +116,16 @@ MUTANTS = {
     "the second row of a pair for the first": Mutant(
         "popcnt.c", "(i + @) * walk->row_step", "r % rows", "(rows - 1)"
     ),
-    "sums of bytes that overflow": Mutant("avx2.c", "#define GATHERED @ ", "256", "512"),
+    "sums of bytes that overflow": Mutant("avx2_bytes.c", "#define GATHERED @ ", "256", "512"),
+    "digits of bytes that overflow": Mutant(
+        "avx2_bytes.c", "if (@ || w + 1 == words)", "w % 2", "w % 4 == 3"
+    ),
+    "sums of the other row's codes": Mutant(
+        "avx2_bytes.c", "(tables + @ * ROW_TABLES + half", "r", "0"
+    ),
+    "a nibble that is not there": Mutant(
+        "avx2_bytes.c", "for (size_t j = @ / 4 * 4;", "(inputs + 3)", "(inputs + 32)"
+    ),
     "a block of others' sums": Mutant(
         "avx2_bits.c", "@, ones ? 1 : 2, outputs", "first ? NULL : from", "from"
     ),
