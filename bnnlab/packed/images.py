@@ -116,7 +116,7 @@ class SignConvolution:
     ):
         taps = pack_channels(weights, isa=isa)
         self.n, self.channels = weights.shape[:2]
-        self.kernel, self.stride, self.padding = taps.shape[1:3], stride, padding
+        self.kernel, self.stride, self.padding = taps.shape[1:3], tuple(stride), tuple(padding)
         self.panels = pack_panels(
             taps.reshape(self.n, math.prod(taps.shape[1:])), WORD * math.prod(taps.shape[1:])
         )
@@ -227,7 +227,8 @@ def _convolve(
 
     Sizes are planes, samples, groups, height, width and channels.
     """
-    out = aligned((*images, *_places(sizes[3:5], kernel, stride, padding), n), INT32)
+    places = _places(sizes[3:5], tuple(kernel), tuple(stride), tuple(padding))
+    out = aligned((*images, *places, n), INT32)
     check(
         lib.bnnlab_convolve(
             number,
@@ -247,8 +248,8 @@ def _convolve(
 def _places(
     size: tuple[int, ...],
     kernel: tuple[int, ...],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
 ) -> tuple[int, int]:
     """How many windows stand on an image, down and across."""
     down, across = map(lib.bnnlab_places, size, kernel, stride, padding)

@@ -1,5 +1,7 @@
 """Convolution, pooling and packing of images against PyTorch's own."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,32 @@ def test_images_in_all_ways_to_lay_them_out(sizes, kernel, stride, padding, isa)
     assert np.array_equal(convolve(x / 3), got)
     with pytest.raises(ValueError, match=rf"must be \(any, {channels}, any, any\)"):
         convolve(x[:, 1:].contiguous())
+
+
+def test_one_convolution_serves_images_of_all_sizes_and_several_callers(isa):
+    generator = torch.Generator().manual_seed(6)
+    w = torch.randn(20, 40, 3, 2, generator=generator)
+    convolve = images.SignConvolution(w, [2, 1], [1, 1], isa=isa)
+
+    def expected(x):
+        dense = F.conv2d(
+            torch.where(x >= 0, 1.0, -1.0), torch.where(w >= 0, 1.0, -1.0), None, (2, 1), 1
+        )
+        return dense.permute(0, 2, 3, 1).numpy().astype(np.int32)
+
+    sizes = [(2, 9, 7), (1, 4, 11), (0, 5, 5), (3, 9, 7)] * 4
+    batches = [torch.randn(n, 40, *size, generator=generator) for n, *size in sizes]
+    for x in batches[:4]:
+        assert np.array_equal(convolve(x), expected(x))
+    spoilt = batches[3].clone()
+    spoilt[2, 39, 8, 6] = torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        convolve(spoilt)
+    with ThreadPoolExecutor(4) as callers:
+        for x, got in zip(batches, callers.map(convolve, batches), strict=True):
+            assert np.array_equal(got, expected(x))
+    with pytest.raises(ValueError, match="stands nowhere"):
+        convolve(torch.zeros(1, 40, 0, 5))
 
 
 def test_codes_and_groups_are_exactly_conv2d(isa):
