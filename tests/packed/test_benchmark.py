@@ -169,6 +169,8 @@ def test_loops_at_the_limit_do_their_work():
             expected = {"bits": work // 32 * ones, "bytes": 3 * work, "floats": 2 * work}
             if isa == "amx":
                 expected["bits"] = expected["bytes"] = sum_of_tiles()
+            if isa == "avx2":  # digits of 1 are looked up, of four bytes two
+                expected["bytes"] = work // 4 * 2
             if name in expected:
                 assert total[0] == expected[name], (isa, name)
             assert kernels.lib.bnnlab_limit_run(number, which, 0, total) == 0
