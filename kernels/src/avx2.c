@@ -136,17 +136,10 @@ static void sign_tile(const uint8_t *tables, const uint32_t *panel, size_t words
                 }
             }
         }
-    /* Of each digit the sums of outputs 0 .. 3 and 8 .. 11, and of 4 .. 7 and 12 .. 15. */
     __m256i sum[4][2];
-    UNROLL for (size_t d = 0; d < 4; d++) {
-        const __m256i lower = _mm256_sub_epi16(pairs[d], _mm256_slli_epi16(upper[d], 8));
-        const __m256i left = _mm256_unpacklo_epi16(lower, upper[d]);
-        const __m256i right = _mm256_unpackhi_epi16(lower, upper[d]);
-        sum[d][0] = _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(left)),
-                                     _mm256_cvtepu16_epi32(_mm256_extracti128_si256(left, 1)));
-        sum[d][1] = _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(right)),
-                                     _mm256_cvtepu16_epi32(_mm256_extracti128_si256(right, 1)));
-    }
+    UNROLL for (size_t d = 0; d < 4; d++)
+        UNROLL for (size_t c = 0; c < 2; c++)
+            sum[d][c] = sums_of_bytes(c, pairs[d], upper[d]);
     const __m256d bias = _mm256_set1_pd(-0x1p31 * 8 * (double)words);
     UNROLL for (size_t c = 0; c < 2; c++) {
         const __m256i high = _mm256_add_epi32(_mm256_slli_epi32(sum[3][c], 8), sum[2][c]);

@@ -31,6 +31,17 @@ ALWAYS_INLINE __m256i bytes_of(const size_t pair, const uint32_t *panel)
         pair ? _mm256_unpackhi_epi32(low, high) : _mm256_unpacklo_epi32(low, high), 0xD8);
 }
 
+/* Of both 128 bits the sums of bytes, from sums in 16 bits of pairs of them as they lie and of the upper
+ * ones: those of outputs 0 .. 3 and 8 .. 11, or of 4 .. 7 and 12 .. 15. */
+ALWAYS_INLINE __m256i sums_of_bytes(const size_t last, __m256i pairs, __m256i upper)
+{
+    const __m256i lower = _mm256_sub_epi16(pairs, _mm256_slli_epi16(upper, 8));
+    const __m256i both =
+        last ? _mm256_unpackhi_epi16(lower, upper) : _mm256_unpacklo_epi16(lower, upper);
+    return _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(both)),
+                            _mm256_cvtepu16_epi32(_mm256_extracti128_si256(both, 1)));
+}
+
 /* avx2_bits.c */
 void bnnlab_avx2_product(const uint32_t *a, const struct bnnlab_walk *walk, size_t planes,
                          const uint32_t *panels, const int32_t *ones, int32_t base, size_t m, size_t n,

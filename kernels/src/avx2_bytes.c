@@ -67,8 +67,8 @@ ALWAYS_INLINE void signs_tile(const size_t rows, const uint8_t *codes, const uin
     }
 }
 
-/* The tables of a row's inputs; those of nibble 2 q + half of a word, and digit d of their sums, lie at
- * half 128 + d 64 + q 16. */
+/* The tables of a row's inputs, zeros beyond; those of nibble 2 q + half of a word, and digit d of their
+ * sums, lie at half 128 + d 64 + q 16. */
 static void make_tables(const uint8_t *codes, size_t inputs, uint8_t *tables)
 {
     /* Of four codes the i-th, in 16 bits, where the table's entry has bit i. */
@@ -80,9 +80,10 @@ static void make_tables(const uint8_t *codes, size_t inputs, uint8_t *tables)
         const __m256i there = _mm256_cmpeq_epi16(_mm256_and_si256(entry, bit), bit);
         pick[i] = _mm256_blendv_epi8(nothing, _mm256_set1_epi16((short)(0x8000 | i)), there);
     }
-    for (size_t j = 0; j < inputs; j += 4) {
-        const __m256i four = _mm256_set1_epi32(
-            inputs - j < 4 ? four_codes(codes + j, inputs - j) : four_codes(codes + j, 4));
+    for (size_t j = 0; j < BNNLAB_WORDS(inputs) * 32; j += 4) {
+        const uint8_t *at = codes + smaller(j, inputs);
+        const size_t left = inputs - smaller(j, inputs);
+        const __m256i four = _mm256_set1_epi32(left < 4 ? four_codes(at, left) : four_codes(at, 4));
         __m256i sum = _mm256_setzero_si256();
         UNROLL for (size_t i = 0; i < 4; i++)
             sum = _mm256_add_epi16(sum, _mm256_shuffle_epi8(four, pick[i]));
@@ -92,12 +93,6 @@ static void make_tables(const uint8_t *codes, size_t inputs, uint8_t *tables)
         uint8_t *to = tables + j / 32 * TABLES + j / 4 % 2 * 128 + j / 8 % 4 * 16;
         _mm_store_si128((__m128i *)to, _mm256_castsi256_si128(both));
         _mm_store_si128((__m128i *)(to + 64), _mm256_extracti128_si256(both, 1));
-    }
-    /* What the last word's other nibbles find. */
-    for (size_t j = (inputs + 3) / 4 * 4; j % 32; j += 4) {
-        uint8_t *to = tables + j / 32 * TABLES + j / 4 % 2 * 128 + j / 8 % 4 * 16;
-        _mm_store_si128((__m128i *)to, _mm_setzero_si128());
-        _mm_store_si128((__m128i *)(to + 64), _mm_setzero_si128());
     }
 }
 
@@ -111,16 +106,6 @@ ALWAYS_INLINE void empty_bytes(struct digits *of)
     of->pairs = _mm256_add_epi16(of->pairs, of->bytes);
     of->upper = _mm256_add_epi16(of->upper, _mm256_srli_epi16(of->bytes, 8));
     of->bytes = _mm256_setzero_si256();
-}
-
-/* Of both 128 bits: the sums of outputs 0 .. 3 and 8 .. 11, or of 4 .. 7 and 12 .. 15. */
-ALWAYS_INLINE __m256i sums_of(const size_t last, const struct digits *of)
-{
-    const __m256i lower = _mm256_sub_epi16(of->pairs, _mm256_slli_epi16(of->upper, 8));
-    const __m256i both = last ? _mm256_unpackhi_epi16(lower, of->upper)
-                              : _mm256_unpacklo_epi16(lower, of->upper);
-    return _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(both)),
-                            _mm256_cvtepu16_epi32(_mm256_extracti128_si256(both, 1)));
 }
 
 /* Adds 2 S of some words to the first `count` sums of a panel, of each row. */
@@ -156,7 +141,8 @@ ALWAYS_INLINE void tables_tile(const size_t rows, const uint8_t *tables, const u
     UNROLL for (size_t r = 0; r < rows; r++) {
         __m256i sum[2];
         UNROLL for (size_t c = 0; c < 2; c++) {
-            const __m256i low = sums_of(c, &digits[r][0]), high = sums_of(c, &digits[r][1]);
+            const __m256i low = sums_of_bytes(c, digits[r][0].pairs, digits[r][0].upper);
+            const __m256i high = sums_of_bytes(c, digits[r][1].pairs, digits[r][1].upper);
             sum[c] = _mm256_slli_epi32(_mm256_add_epi32(_mm256_slli_epi32(high, DIGIT), low), 1);
         }
         UNROLL for (size_t h = 0; h < 2; h++) {

@@ -124,7 +124,8 @@ MUTANTS = {
         "avx2_bytes.c", "(tables + @ * ROW_TABLES + half", "r", "0"
     ),
     "a nibble that is not there": Mutant(
-        "avx2_bytes.c", "for (size_t j = @ / 4 * 4;", "(inputs + 3)", "(inputs + 32)"
+        "avx2_bytes.c", "for (size_t j = 0; j < @; j += 4) {\n        const uint8_t",
+        "BNNLAB_WORDS(inputs) * 32", "inputs",
     ),
     "a block of others' sums": Mutant(
         "avx2_bits.c", "@, ones ? 1 : 2, outputs", "first ? NULL : from", "from"
