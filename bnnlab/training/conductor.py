@@ -318,10 +318,10 @@ class Conductor:
         return [id for id in self._ids if not self._ended(id)]
 
     def _ended(self, run_id: str) -> bool:
-        path = files.run_folder(self.folder, run_id) / "end.json"
-        if not path.exists():
+        try:  # a trainer that goes on with the run takes it away
+            end = files.read_json(files.run_folder(self.folder, run_id) / "end.json")
+        except FileNotFoundError:
             return False
-        end = files.read_json(path)
         return end["state"] != "done" or end["step"] >= self.steps
 
     def _last(self, run_id: str) -> int:

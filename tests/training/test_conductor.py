@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -202,6 +203,27 @@ def test_when_its_starter_dies_a_trainer_saves_and_leaves(tmp_path):
         starter.kill()
     wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
     assert checkpoint.read(log.runs[0].folder).step == files.last_step(log.runs[0].folder)
+
+
+def test_markers_that_come_and_go_do_not_disturb_whoever_looks(tmp_path):
+    """Runs that are extended lose the markers of their ends at any moment."""
+    log = create(tmp_path / "a", schemes=["lab"], steps=10)
+    marker = log.runs[0].folder / "end.json"
+    leave = threading.Event()
+
+    def come_and_go():
+        while not leave.is_set():
+            files.write_json(marker, {"state": "done", "step": 5})
+            marker.unlink()
+
+    with Conductor(log.path) as conductor:
+        trainer = threading.Thread(target=come_and_go)
+        trainer.start()
+        try:
+            assert {conductor.status().state for _ in range(3000)} == {"paused"}
+        finally:
+            leave.set()
+            trainer.join()
 
 
 def test_two_trainers_cannot_write_one_run(tmp_path):
