@@ -5,7 +5,6 @@ words(channels)); see `bnnlab.packed.kernels` for the rest.
 """
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -116,13 +115,16 @@ class SignConvolution:
     ):
         taps = pack_channels(weights, isa=isa)
         self.n, self.channels = weights.shape[:2]
-        self.kernel, self.stride, self.padding = taps.shape[1:3], tuple(stride), tuple(padding)
+        self.kernel, self.stride, self.padding = taps.shape[1:3], stride, padding
         self.panels = pack_panels(
             taps.reshape(self.n, math.prod(taps.shape[1:])), WORD * math.prod(taps.shape[1:])
         )
         self._number = isa_number(isa)
         self._window = ffi.new("struct bnnlab_window *", (*self.kernel, *stride, *padding))
         self._panels = buffer("uint32_t[]", self.panels)
+        self._floats, self._integers = ffi.typeof("float[]"), ffi.typeof("int32_t[]")
+        # By an image's height and width: places down and across, and words of its bits.
+        self._sizes: dict[tuple[int, int], tuple[int, int, int]] = {}
         self._spare: list[tuple[Any, int]] = []  # bits of one image, of calls that have ended
 
     def __call__(self, x: Any) -> np.ndarray:
@@ -134,11 +136,16 @@ class SignConvolution:
         Raises:
             ValueError: there is a NaN, or the window stands nowhere on the image.
         """
+        # Beside a kernel of tens of microseconds what is looked up by name, or made anew, counts.
         x = as_array("x", x, FLOAT32, None, self.channels, None, None)
         samples, channels, height, width = x.shape
-        down, across = _places((height, width), self.kernel, self.stride, self.padding)
+        try:
+            down, across, size = self._sizes[height, width]
+        except KeyError:
+            down, across = _places((height, width), self.kernel, self.stride, self.padding)
+            size = height * width * words(channels)
+            self._sizes[height, width] = down, across, size
         out = aligned((samples, down, across, self.n), INT32)
-        size = height * width * words(channels)
         try:
             bits = self._spare.pop()
         except IndexError:
@@ -147,7 +154,8 @@ class SignConvolution:
             bits = buffer("uint32_t[]", np.empty(size, UINT32))
         status = lib.bnnlab_sign_convolve(
             self._number,
-            *buffer("float[]", x),
+            ffi.from_buffer(self._floats, x),
+            x.size,
             samples,
             height,
             width,
@@ -156,7 +164,8 @@ class SignConvolution:
             *self._panels,
             self.n,
             *bits,
-            *buffer("int32_t[]", out),
+            ffi.from_buffer(self._integers, out),
+            out.size,
         )
         self._spare.append(bits)
         check(status)
@@ -227,8 +236,7 @@ def _convolve(
 
     Sizes are planes, samples, groups, height, width and channels.
     """
-    places = _places(sizes[3:5], tuple(kernel), tuple(stride), tuple(padding))
-    out = aligned((*images, *places, n), INT32)
+    out = aligned((*images, *_places(sizes[3:5], kernel, stride, padding), n), INT32)
     check(
         lib.bnnlab_convolve(
             number,
@@ -244,7 +252,6 @@ def _convolve(
     return out
 
 
-@lru_cache
 def _places(
     size: tuple[int, ...],
     kernel: tuple[int, ...],
