@@ -38,8 +38,8 @@ ODD = [
     ((99, 2045, 2035), (100, 2048, 2048)),
     ((250, 1001, 1025), (252, 1008, 1056)),
 ]
-# Of the limit, in the middle of all shapes: lower than kernels in registers (0.77, 0.93, 0.77 on an
-# AMD EPYC), higher than spilled (0.27, 0.38, 0.48). AMX needs none: its tiles cannot be spilled.
+# Of the limit, in the middle of all shapes: lower than kernels in registers (0.77, 0.95, 0.74 on an
+# AMD EPYC), higher than spilled (0.27, 0.39, 0.48). AMX needs none: its tiles cannot be spilled.
 FLOORS = {"avx2": 0.6, "avx512": 0.85, "avx512_carry": 0.65}
 # Loops over a tile's registers are left rolled: then compilers keep these in memory.
 PLANTED = (("GCC unroll 8", "GCC unroll 1"), ("unroll(full)", "unroll(disable)"))

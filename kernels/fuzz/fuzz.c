@@ -629,7 +629,8 @@ int main(int count, char **arguments)
         fuzz_signs,    fuzz_codes,     fuzz_panels,   fuzz_xnor,
         fuzz_planes,   fuzz_bytes,     fuzz_reals,    fuzz_threshold,
         fuzz_channels, fuzz_convolve,  fuzz_pool,     fuzz_product_threshold,
-        fuzz_pad,      fuzz_limits,    fuzz_product_affine, fuzz_sign_convolve};
+        fuzz_pad,      fuzz_limits,    fuzz_product_affine,
+        fuzz_sign_convolve};
     const unsigned long cases = count > 1 ? strtoul(arguments[1], NULL, 10) : 100000;
     random_state ^= count > 2 ? strtoul(arguments[2], NULL, 10) : 1;
     const int networks = count > 3 && strcmp(arguments[3], "networks") == 0;

@@ -134,12 +134,13 @@ int bnnlab_sign_convolve(int isa, const float *x, size_t x_length, size_t sample
     if (x_needed == 0 && out_needed == 0)
         return BNNLAB_OK;
     for (size_t s = 0; s < samples; s++) {
-        const int status = bnnlab_pack_channels(isa, x + s * inputs, inputs, 1, channels, pixels, bits,
-                                                bits_needed);
+        int status = bnnlab_pack_channels(isa, x + s * inputs, inputs, 1, channels, pixels, bits,
+                                          bits_needed);
+        if (!status)
+            status = bnnlab_xnor_convolve(isa, bits, bits_needed, 1, height, width, channels, window,
+                                          panels, panels_length, n, out + s * outputs, outputs);
         if (status)
             return status;
-        bnnlab_xnor_convolve(isa, bits, bits_needed, 1, height, width, channels, window, panels,
-                             panels_length, n, out + s * outputs, outputs);
     }
     return BNNLAB_OK;
 }

@@ -1,5 +1,5 @@
-/* Small pieces that files of vectors, or of wide words, use. Static: no copy compiled for one processor can be linked
- * into the path of another. */
+/* Small pieces that files of vectors, or of wide words, use. Static: no copy compiled for one processor
+ * can be linked into the path of another. */
 #ifndef BNNLAB_VECTOR_H
 #define BNNLAB_VECTOR_H
 
