@@ -13,6 +13,7 @@ from bnnlab.packed.kernels import (
     FLOAT32,
     INT32,
     LANES,
+    LINE,
     UINT32,
     WORD,
     aligned,
@@ -24,6 +25,7 @@ from bnnlab.packed.kernels import (
     lib,
     pack_panels,
     require,
+    to_line,
     words,
 )
 
@@ -121,10 +123,10 @@ class SignConvolution:
         )
         self._number = isa_number(isa)
         self._window = ffi.new("struct bnnlab_window *", (*self.kernel, *stride, *padding))
-        self._panels = buffer("uint32_t[]", self.panels)
+        self._packed, self._length = buffer("uint32_t[]", self.panels)
         self._floats, self._integers = ffi.typeof("float[]"), ffi.typeof("int32_t[]")
-        # By an image's height and width: places down and across, and words of its bits.
-        self._sizes: dict[tuple[int, int], tuple[int, int, int]] = {}
+        # By the shape of images: that of what they give, its length, and words of an image's bits.
+        self._sizes: dict[tuple[int, ...], tuple[tuple[int, ...], int, int]] = {}
         self._spare: list[tuple[Any, int]] = []  # bits of one image, of calls that have ended
 
     def __call__(self, x: Any) -> np.ndarray:
@@ -137,21 +139,24 @@ class SignConvolution:
             ValueError: there is a NaN, or the window stands nowhere on the image.
         """
         # Beside a kernel of tens of microseconds what is looked up by name, or made anew, counts.
-        x = as_array("x", x, FLOAT32, None, self.channels, None, None)
+        if (
+            type(x) is not np.ndarray
+            or x.dtype is not FLOAT32
+            or x.shape not in self._sizes
+            or not x.flags.c_contiguous
+        ):
+            x = self._looked_at(x)
         samples, channels, height, width = x.shape
+        shape, length, size = self._sizes[x.shape]
+        memory = np.empty(length + LINE // INT32.itemsize, INT32)
+        start = ffi.from_buffer(self._integers, memory)
+        gap = to_line(start)
         try:
-            down, across, size = self._sizes[height, width]
-        except KeyError:
-            down, across = _places((height, width), self.kernel, self.stride, self.padding)
-            size = height * width * words(channels)
-            self._sizes[height, width] = down, across, size
-        out = aligned((samples, down, across, self.n), INT32)
-        try:
-            bits = self._spare.pop()
+            bits, had = self._spare.pop()
         except IndexError:
-            bits = None, 0
-        if bits[1] != size:
-            bits = buffer("uint32_t[]", np.empty(size, UINT32))
+            bits, had = None, 0
+        if had != size:
+            bits = ffi.from_buffer("uint32_t[]", np.empty(size, UINT32))
         status = lib.bnnlab_sign_convolve(
             self._number,
             ffi.from_buffer(self._floats, x),
@@ -161,15 +166,26 @@ class SignConvolution:
             width,
             channels,
             self._window,
-            *self._panels,
+            self._packed,
+            self._length,
             self.n,
-            *bits,
-            ffi.from_buffer(self._integers, out),
-            out.size,
+            bits,
+            size,
+            start + gap // INT32.itemsize,
+            length,
         )
-        self._spare.append(bits)
+        self._spare.append((bits, size))
         check(status)
-        return out
+        return np.ndarray(shape, INT32, memory, gap)
+
+    def _looked_at(self, x: Any) -> np.ndarray:
+        """The images as an array, once they are what the kernel expects; their sizes are kept."""
+        x = as_array("x", x, FLOAT32, None, self.channels, None, None)
+        samples, channels, height, width = x.shape
+        places = _places((height, width), self.kernel, self.stride, self.padding)
+        shape = (samples, *places, self.n)
+        self._sizes[x.shape] = shape, math.prod(shape), height * width * words(channels)
+        return x
 
 
 def convolve(

@@ -31,6 +31,7 @@ LANES = 16  # outputs side by side in a panel
 LINE = 64  # bytes of a cache line
 FLOAT32, INT32 = np.dtype(np.float32), np.dtype(np.int32)
 UINT32, UINT8 = np.dtype(np.uint32), np.dtype(np.uint8)
+_ADDRESS: Any = ffi and ffi.typeof("uintptr_t")
 _ISAS = {
     "scalar": 1, "popcnt": 7, "avx2": 2, "avx512": 3, "avx512_carry": 4, "amx": 5, "neon": 6,
 }  # fmt: skip
@@ -152,8 +153,13 @@ def check(status: int) -> None:
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An uninitialized array that begins at a cache line, which wide loads then never straddle."""
-    raw = np.empty(math.prod(shape) * dtype.itemsize + LINE, UINT8)
-    return np.ndarray(shape, dtype, raw, -int(ffi.cast("uintptr_t", ffi.from_buffer(raw))) % LINE)
+    memory = np.empty(math.prod(shape) * dtype.itemsize + LINE, UINT8)
+    return np.ndarray(shape, dtype, memory, to_line(ffi.from_buffer(memory)))
+
+
+def to_line(start: Any) -> int:
+    """Bytes from a pointer to the next cache line."""
+    return -int(ffi.cast(_ADDRESS, start)) % LINE
 
 
 def _rows(m: int, n: int, dtype: np.dtype) -> np.ndarray:

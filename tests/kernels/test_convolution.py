@@ -105,6 +105,27 @@ def test_one_convolution_serves_images_of_all_sizes_and_several_callers(isa):
         convolve(torch.zeros(1, 40, 0, 5))
 
 
+def test_a_size_seen_before_is_no_excuse_for_what_does_not_fit(isa):
+    generator = torch.Generator().manual_seed(7)
+    convolve = images.SignConvolution(torch.randn(20, 6, 3, 3, generator=generator), isa=isa)
+    x = torch.randn(2, 6, 6, 6, generator=generator).numpy()
+    first = convolve(x)
+    assert first.flags.aligned and first.ctypes.data % kernels.LINE == 0
+    second = convolve(-x)
+    assert not np.shares_memory(first, second)
+    assert np.array_equal(second, -convolve(x)) and np.array_equal(first, convolve(x))
+    with pytest.raises(ValueError, match="x is not contiguous"):
+        convolve(x.transpose(0, 1, 3, 2))
+    for dtype in (np.float64, np.int32, ">f4"):
+        with pytest.raises(TypeError, match="x has dtype"):
+            convolve(x.astype(dtype))
+    with pytest.raises(TypeError, match="x is a list"):
+        convolve(x.tolist())
+    x[1, 5, 5, 5] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        convolve(x)
+
+
 def test_codes_and_groups_are_exactly_conv2d(isa):
     """Codes of several planes, channels in groups, any code around the image."""
     generator, rng = torch.Generator().manual_seed(3), np.random.default_rng(3)
