@@ -206,10 +206,10 @@ class InCell(pn.viewable.Viewer):
             _in_cells.setdefault(cell, []).append(self)
         root: Any = self._create_view()
         self._roots.append(root)
-        data, metadata = _bundle(root, self._signal.gone)
+        script, data, metadata = _bundle(root, self._signal.gone)
         (live,) = root._models
         self._signal.listen(shell, live)
-        self._passing.append(_publish({"application/javascript": _LIVE.format(id=live)}))
+        self._passing.append(_publish({"application/javascript": script}))
         _publish(data, metadata=metadata)
         self._picture = _Picture(live, *self.state())
 
@@ -250,22 +250,26 @@ def _load_scripts(browser: str) -> list[str]:
     return [_publish(output.data, metadata=output.metadata) for output in captured.outputs]
 
 
-def _bundle(root: Any, gone: Callable[[], None]) -> tuple[dict, dict]:
-    """Return the output that makes a layout live, and its metadata.
+def _bundle(root: Any, gone: Callable[[], None]) -> tuple[str, dict, dict]:
+    """Return a script that goes before, the output that makes a layout live, and its metadata.
 
     `gone` is called where the front end tells itself that it shows it no longer.
     """
     if pn.config.comms in ("ipywidgets", "vscode"):
-        from bnnlab.ui.ipywidget import IPyWidget  # jupyter_bokeh comes with the extra `notebook`
+        # jupyter_bokeh comes with the extra `notebook`
+        from bnnlab.ui.ipywidget import IPyWidget, OnceReady
 
-        shown: Any = IPyWidget(root, gone)
-        return {**shown._repr_mimebundle_(), "text/plain": _ELSEWHERE}, {}
+        widget = IPyWidget(root, gone)
+        (name,) = root._models
+        shown: Any = OnceReady(widget, name)
+        return shown.script, {**shown._repr_mimebundle_(), "text/plain": _ELSEWHERE}, {}
     data, metadata = root._repr_mimebundle_()
     (name,) = root._models
     page, script = data["text/html"].split(_OPEN)
     script = script.removesuffix(_CLOSE)
     guarded = _GUARD.format(id=name, script=script)
-    return {**data, "text/html": f"{page}{_OPEN}{guarded}{_CLOSE}"}, metadata
+    html = f"{page}{_OPEN}{guarded}{_CLOSE}"
+    return _LIVE.format(id=name), {**data, "text/html": html}, metadata
 
 
 def _before_cell(info: Any) -> None:

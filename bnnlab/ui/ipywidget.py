@@ -4,6 +4,11 @@ They bring Jupyter's widgets, of which jupyter_bokeh's draws a Bokeh document an
 to and fro. Panel displays its layouts like that, too, but then (1.9) drops the changes of what is
 written in JavaScript, which all of the page is, and loses what is clicked while the kernel is busy.
 So here Panel is given the widget as a channel, and does as in JupyterLab.
+
+A view of jupyter_bokeh's that is made before BokehJS and Panel's scripts have run stays empty for
+good, and outputs need not run in the order in which they were sent. So what is displayed is a
+button nobody sees, which a script presses as soon as they are there; then the layout takes its
+place.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +16,7 @@ from typing import Any
 
 from bokeh.document import Document
 from bokeh.models import UIElement
+from ipywidgets import Button, Layout, VBox
 from jupyter_bokeh.widgets import BokehModel
 from panel.io.model import add_to_doc
 from panel.io.notebook import patch_inline_stylesheets
@@ -19,6 +25,12 @@ from pyviz_comms import Comm
 from tornado.ioloop import IOLoop
 
 _PATIENCE = 1.0  # seconds: what is drawn anew is gone for a moment
+_PRESS = """
+(function wait() {{
+  const button = document.querySelector(".bnnlab-ready.bnnlab-{id}")
+  button && window.Bokeh?.Panel ? button.click() : setTimeout(wait, 50)
+}})()
+"""
 
 
 class IPyWidget(BokehModel):
@@ -57,6 +69,31 @@ class IPyWidget(BokehModel):
         """
         if content.get("kind") == "MessageSent":
             self._loop.add_callback(super()._sync_model, model, content, buffers)
+
+
+class OnceReady(VBox):
+    """A layout in a notebook, drawn once the browser has the scripts.
+
+    Args:
+        widget: the layout.
+        name: what the browser knows it by.
+
+    Attributes:
+        script: JavaScript that tells when the browser has them.
+    """
+
+    def __init__(self, widget: IPyWidget, name: str):
+        button = Button(layout=Layout(display="none"))
+        button.add_class("bnnlab-ready").add_class(f"bnnlab-{name}")
+        super().__init__([button])
+        self.script = _PRESS.format(id=name)
+        loop = IOLoop.current()
+
+        def show() -> None:
+            self.children = [widget]
+
+        # On the kernel's loop, whichever thread the message comes on.
+        button.on_click(lambda _: loop.add_callback(show))
 
 
 class _Channel(Comm):

@@ -214,3 +214,21 @@ def test_a_widget_trains_and_pauses_in_notebook_7(jupyter):
     notebook.command("notebook:delete-cell", cell=2)
     notebook.wait(lambda: notebook.trainers() < both, "the trainer of a deleted cell to leave")
     notebook.stop_kernel()
+
+
+def test_an_ipywidget_waits_for_its_scripts(jupyter):
+    """A browser that is busy may run them only after the widget has come."""
+    late = "from bnnlab.ui import cell; load, cell._load_scripts = cell._load_scripts, lambda _: []"
+    vscode = "import bnnlab, panel; panel.config.comms = 'vscode'"
+    notebook = jupyter(NOTEBOOK)
+    notebook.write(f"{vscode}\n{late}", CELLS[1], "load('')")
+    notebook.open()
+    notebook.command("notebook:run-cell", cell=0)
+    notebook.command("notebook:run-cell", cell=1)
+    notebook.page.locator(".bnnlab-ready").wait_for(state="attached")
+    assert notebook.widget(1).count() == 0
+    notebook.command("notebook:run-cell", cell=2)
+    notebook.look_at(1)
+    notebook.widget(1).wait_for()
+    notebook.wait(lambda: notebook.step(1) > 2, "training")
+    notebook.stop_kernel()
