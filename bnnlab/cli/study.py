@@ -9,6 +9,8 @@ from bnnlab import limits
 from bnnlab.cli.common import device_option
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from bnnlab.study.cluster import Progress
 
 
@@ -113,10 +115,10 @@ class _Bars:
     """A bar for the whole study, and below it one for each run that goes on."""
 
     def __init__(self, steps: dict[str, int]):
-        from tqdm.auto import tqdm
+        from bnnlab.training.progress import bar
 
-        self._bar, self._steps = tqdm, steps
-        self._whole = tqdm(total=sum(steps.values()), unit="step")
+        self._bar, self._steps = bar, steps
+        self._whole = bar(total=sum(steps.values()), unit="step")
         self._runs: dict[str, tqdm] = {}
 
     def show(self, progress: "Progress") -> None:

@@ -15,10 +15,9 @@ import time
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tqdm.auto import tqdm
-
 from bnnlab import limits
 from bnnlab.training import checkpoint, files
+from bnnlab.training.progress import bar
 from bnnlab.training.store import Log
 
 POLL = 0.02  # seconds between looks at the store
@@ -376,13 +375,13 @@ def train(
     with Conductor(folder, processes, device=device) as conductor:
         conductor.play()
         status = conductor.status()
-        bar = tqdm(total=status.steps, initial=status.step, unit="step", disable=not progress)
-        with bar:
+        steps = bar(total=status.steps, initial=status.step, unit="step", disable=not progress)
+        with steps:
             while status.state == "playing":
                 time.sleep(POLL)
                 status = conductor.status()
-                if status.step > bar.n:
-                    bar.update(status.step - bar.n)
+                if status.step > steps.n:
+                    steps.update(status.step - steps.n)
         if status.state == "crashed":
             raise TrainerDied(
                 f"a trainer of {folder} died: {status.why}; run the same command to resume"
