@@ -28,7 +28,7 @@ from torch import nn
 from bnnlab import Comparison
 from bnnlab.training.conductor import Conductor
 from bnnlab.training.lane import Lane
-from bnnlab.training.worker import keep_memory
+from bnnlab.training.process import keep_memory
 
 SAMPLES, INPUTS, CLASSES = 10_000, 784, 10
 GOALS = {"full_precision": None, "binary_connect": 1.15, "bwn": 1.15, "bnn": 1.15,

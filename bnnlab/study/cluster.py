@@ -20,9 +20,8 @@ from filelock import FileLock
 
 from bnnlab import tasks
 from bnnlab.study.folder import Kept, made
-from bnnlab.training import devices, files
+from bnnlab.training import devices, files, process
 from bnnlab.training.trainer import Trainer
-from bnnlab.training.worker import keep_memory
 
 _POLL = 0.2  # seconds between looks
 _PATIENCE = 60.0  # seconds that a run has to be left
@@ -47,7 +46,7 @@ def train_run(folder: str, run_id: str, study: str, beginning: str, device: str)
         return
     with FileLock(files.run_folder(Path(folder), run_id) / "lock").acquire(timeout=_PATIENCE):
         pass  # a worker that was thought dead may still be leaving
-    keep_memory()
+    process.prepare()
     with Trainer(Path(folder), [run_id], device) as trainer:
         looked = time.monotonic()
         for _ in trainer:

@@ -11,7 +11,6 @@ checkpoints and leaves.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import queue
@@ -19,9 +18,8 @@ import sys
 import threading
 from pathlib import Path
 
+from bnnlab.training import process
 from bnnlab.training.trainer import Trainer
-
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # as malloc.h numbers them
 
 
 class Worker:
@@ -59,18 +57,6 @@ def _read(commands: "queue.SimpleQueue[dict | None]") -> None:
     commands.put(None)
 
 
-def keep_memory() -> None:
-    """Keep freed memory in the process instead of handing it back to the system, if that is known.
-
-    A step frees what the next one needs again; from the system it would come page by page, each of
-    which is cleared first. With layers of millions of weights that is a third of a step's time.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:  # of the GNU C library
-        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_MMAP_MAX, 0)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Train as told until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m bnnlab.training.worker", description=__doc__)
@@ -78,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", required=True, help="run ids, separated by commas")
     parser.add_argument("--device", default="cpu", help="where, see bnnlab.training.devices")
     options = parser.parse_args(arguments)
-    keep_memory()
+    process.prepare()
     with Trainer(options.folder, options.runs.split(","), options.device) as trainer:
         follow(trainer)
 
@@ -102,3 +88,4 @@ def follow(trainer: Trainer) -> None:
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # all is written; to take PyTorch apart would take half a second

@@ -102,9 +102,12 @@ static void bytes_product(const uint8_t *codes, const uint32_t *panels, size_t m
         for (size_t j = 0; j < n; j++) {
             const uint32_t *b = panels + j / BNNLAB_LANES * words * BNNLAB_LANES + j % BNNLAB_LANES;
             int32_t sum = 0;
-            for (size_t c = 0; c < k; c++)
-                sum += b[c / 32 * BNNLAB_LANES] >> (c % 32) & 1 ? codes[i * k + c]
-                                                                : -codes[i * k + c];
+            uint32_t signs = 0;
+            for (size_t c = 0; c < k; c++, signs >>= 1) {
+                if (c % 32 == 0)
+                    signs = b[c / 32 * BNNLAB_LANES];
+                sum += (2 * (int32_t)(signs & 1) - 1) * codes[i * k + c];
+            }
             out[i * n + j] = sum;
         }
 }
@@ -129,8 +132,12 @@ static void finite_row(const float *x, double unit, const uint32_t *panels, size
             for (size_t j = 0; j < count; j++) {
                 const uint32_t *b = panels + (first + j) / BNNLAB_LANES * words * BNNLAB_LANES +
                                     from / 32 * BNNLAB_LANES + (first + j) % BNNLAB_LANES;
-                for (size_t c = 0; c < inputs; c++)
-                    sums[j] += b[c / 32 * BNNLAB_LANES] >> (c % 32) & 1 ? q[c] : -q[c];
+                uint32_t signs = 0;
+                for (size_t c = 0; c < inputs; c++, signs >>= 1) {
+                    if (c % 32 == 0)
+                        signs = b[c / 32 * BNNLAB_LANES];
+                    sums[j] += (2 * (int32_t)(signs & 1) - 1) * q[c];
+                }
             }
         }
         for (size_t j = 0; j < count; j++)
