@@ -4,6 +4,8 @@ Every module of this package that has a `command` is a subcommand of its name. W
 load (torch, panel, holoviews) is loaded by the subcommand that needs it, when it runs.
 """
 
+import atexit
+import gc
 import pkgutil
 from importlib import import_module
 
@@ -52,3 +54,5 @@ def main() -> None:
     bnnlab compare --task digits --out digits.bnnlab
     bnnlab figures digits.bnnlab --out figures/
     """
+    # To look for garbage among PyTorch's objects at the end would take a third of a second.
+    atexit.register(gc.freeze)
