@@ -456,61 +456,72 @@ static int sign_product(const float *x, const uint32_t *panels, size_t m, size_t
     return m ? nan | sign_rows(1, x, panels, n, k, out) : nan;
 }
 
-/* One threshold each: a flipped code is the other bit. */
-static void threshold_once(const int32_t *values, size_t m, size_t n, const int32_t *thresholds,
-                           const uint32_t *flip, uint32_t *bits)
+/* Adds a bit to each of 32 numbers; of these `sum` holds the lowest bits, the second lowest and so on. */
+ALWAYS_INLINE void add_bits(const size_t planes, uint32_t *sum, uint32_t bits)
 {
+    UNROLL for (size_t p = 0; p < planes; p++) {
+        const uint32_t carry = sum[p] & bits;
+        sum[p] ^= bits;
+        bits = carry;
+    }
+}
+
+/* A float's bits as an integer that is as large beside others. */
+ALWAYS_INLINE __m512i key_of(__m512i v, __mmask16 *nan)
+{
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    const __m512i infinity = _mm512_set1_epi32(0x7f800000);
+    *nan |= _mm512_cmpgt_epi32_mask(_mm512_and_si512(v, magnitude), infinity);
+    return _mm512_mask_xor_epi32(v, _mm512_movepi32_mask(v), v, magnitude);
+}
+
+/* Of 32 columns at a time; a flipped one counts the thresholds that are not reached. */
+ALWAYS_INLINE int count_reached(const size_t planes, const int real, const int32_t *values, size_t m,
+                                size_t n, const int32_t *thresholds, size_t levels,
+                                const uint32_t *flip, uint32_t *bits)
+{
+    const size_t plane = m * BNNLAB_WORDS(n);
+    __mmask16 nan = 0;
     for (size_t i = 0; i < m; i++, values += n)
-        for (size_t j = 0; j < n; j += 32) {
+        for (size_t j = 0; j < n; j += 32, bits++) {
             const size_t low = smaller(n - j, 16), high = smaller(n - j - low, 16);
             const __mmask16 low_mask = (__mmask16)tail_mask(low);
             const __mmask16 high_mask = (__mmask16)tail_mask(high);
-            const __m512i v0 = _mm512_maskz_loadu_epi32(low_mask, values + j);
-            const __m512i t0 = _mm512_maskz_loadu_epi32(low_mask, thresholds + j);
-            const __m512i v1 = _mm512_maskz_loadu_epi32(high_mask, values + j + low);
-            const __m512i t1 = _mm512_maskz_loadu_epi32(high_mask, thresholds + j + low);
             const uint32_t there = (uint32_t)low_mask | (uint32_t)high_mask << 16;
-            const uint32_t code = (uint32_t)_mm512_cmpge_epi32_mask(v0, t0) |
-                                  (uint32_t)_mm512_cmpge_epi32_mask(v1, t1) << 16;
-            *bits++ = (code ^ flip[j / 32]) & there;
+            const int32_t *t = thresholds + j;
+            __m512i v0 = _mm512_maskz_loadu_epi32(low_mask, values + j);
+            __m512i v1 = _mm512_maskz_loadu_epi32(high_mask, values + j + low);
+            uint32_t sum[8] = {0};
+            if (real) {
+                v0 = key_of(v0, &nan);
+                v1 = key_of(v1, &nan);
+            }
+            for (size_t l = 0;; t += n) {
+                const __m512i t0 = _mm512_maskz_loadu_epi32(low_mask, t);
+                const __m512i t1 = _mm512_maskz_loadu_epi32(high_mask, t + low);
+                const uint32_t reached = _mm512_kunpackw(_mm512_cmpge_epi32_mask(v1, t1),
+                                                         _mm512_cmpge_epi32_mask(v0, t0));
+                add_bits(planes, sum, (reached ^ flip[j / 32]) & there);
+                if (++l == levels) /* there is nothing that a pointer could go on to */
+                    break;
+            }
+            UNROLL for (size_t p = 0; p < planes; p++)
+                bits[p * plane] = sum[p];
         }
+    return nan != 0;
 }
 
 static int threshold(const int32_t *values, int real, size_t m, size_t n, const int32_t *thresholds,
                      size_t levels, size_t planes, const uint32_t *flip, uint32_t *bits)
 {
-    const size_t words = BNNLAB_WORDS(n), plane = m * words;
-    const __m512i one = _mm512_set1_epi32(1), top = _mm512_set1_epi32((int)levels);
-    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    const __m512i infinity = _mm512_set1_epi32(0x7f800000);
-    __mmask16 nan = 0;
-    if (levels == 1 && !real) {
-        threshold_once(values, m, n, thresholds, flip, bits);
-        return 0;
+    if (real)
+        return count_reached(planes, 1, values, m, n, thresholds, levels, flip, bits);
+    switch (planes) {
+    case 1: return count_reached(1, 0, values, m, n, thresholds, levels, flip, bits);
+    case 2: return count_reached(2, 0, values, m, n, thresholds, levels, flip, bits);
+    case 3: return count_reached(3, 0, values, m, n, thresholds, levels, flip, bits);
+    default: return count_reached(planes, 0, values, m, n, thresholds, levels, flip, bits);
     }
-    for (size_t i = 0; i < m; i++, values += n, bits += words)
-        for (size_t j = 0; j < n; j += 16) {
-            const __mmask16 lanes = (__mmask16)tail_mask(smaller(n - j, 16));
-            const __mmask16 flipped = (__mmask16)(flip[j / 32] >> (j % 32)) & lanes;
-            __m512i v = _mm512_maskz_loadu_epi32(lanes, values + j);
-            if (real) {
-                nan |= _mm512_cmpgt_epi32_mask(_mm512_and_si512(v, magnitude), infinity);
-                v = _mm512_mask_xor_epi32(v, _mm512_movepi32_mask(v), v, magnitude);
-            }
-            __m512i code = _mm512_setzero_si512();
-            for (size_t l = 0; l < levels; l++) {
-                const __m512i t = _mm512_maskz_loadu_epi32(lanes, thresholds + l * n + j);
-                code = _mm512_mask_add_epi32(code, _mm512_cmpge_epi32_mask(v, t), code, one);
-            }
-            code = _mm512_mask_sub_epi32(code, flipped, top, code);
-            for (size_t p = 0; p < planes; p++) {
-                const __m512i bit = _mm512_set1_epi32(1 << p);
-                const uint32_t half = _mm512_mask_test_epi32_mask(lanes, code, bit);
-                uint32_t *word = bits + p * plane + j / 32;
-                *word = j % 32 ? *word | half << 16 : half;
-            }
-        }
-    return nan != 0;
 }
 
 const struct bnnlab_family bnnlab_avx512 = {

@@ -130,9 +130,11 @@ MUTANTS = {
     "a block of others' sums": Mutant(
         "avx2_bits.c", "@, ones ? 1 : 2, outputs", "first ? NULL : from", "from"
     ),
-    "a flip the wrong way": Mutant(
-        "avx512.c", "_mm512_mask_sub_epi32(code, @, top, code)", "flipped",
-        "(__mmask16)(lanes ^ flipped)",
+    "flips of other columns": Mutant(
+        "avx512.c", "(reached ^ flip[@]) & there", "j / 32", "j / 64"
+    ),
+    "codes of some columns that do not carry": Mutant(
+        "avx512.c", "carry = @;", "sum[p] & bits", "sum[p] & bits & 0xffff"
     ),
     "a plane of another weight": Mutant(
         "avx512.c", "_mm256_set1_epi8((char)(1 << @))", "p", "(p & 3)"

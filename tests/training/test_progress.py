@@ -3,7 +3,9 @@
 import io
 import sys
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from bnnlab.training.progress import bar
 
@@ -29,3 +31,11 @@ def test_a_log_gets_few_states_of_long_work(monkeypatch, kind, least, most):
     states = [state for state in written.getvalue().split("\r") if state]
     assert "200/200" in states[-1]
     assert least <= len(states) <= most
+
+
+def test_a_notebook_is_looked_at():
+    """In a kernel of its own; what it writes reaches the notebook."""
+    code = "from bnnlab.training import progress\nprint('bar:', progress.bar(total=3).mininterval)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, kernel_name="python3").execute()
+    assert "bar: 0.1" in str(notebook.cells[0].outputs)
