@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bnnlab import figures
-from bnnlab.figures.export import export
 from bnnlab.study.results import Line, Result
 from bnnlab.training.store import Log
 
@@ -18,6 +17,8 @@ def write(folder: Path, result: Result, logs: Mapping[str, Log]) -> str:
 
     Returns the report.
     """
+    from bnnlab.figures.export import export  # what draws takes half a second to load
+
     for name, log in logs.items():
         smoothing = min(_SMOOTHEST, max(0.0, 1 - _STEPS_SMOOTHED / log.steps))
         export(figures.curves(log, smoothing=smoothing), folder / _curves(name))
