@@ -25,11 +25,13 @@ from pyviz_comms import Comm
 from tornado.ioloop import IOLoop
 
 _PATIENCE = 1.0  # seconds: what is drawn anew is gone for a moment
+# For ten minutes: a cell may be emptied before its layout is drawn.
 _PRESS = """
-(function wait() {{
+(function wait(tries) {{
   const button = document.querySelector(".bnnlab-ready.bnnlab-{id}")
-  button && window.Bokeh?.Panel ? button.click() : setTimeout(wait, 50)
-}})()
+  if (button && window.Bokeh?.Panel) button.click()
+  else if (tries) setTimeout(wait, 50, tries - 1)
+}})(12000)
 """
 
 
