@@ -29,6 +29,9 @@ from bnnlab.packed.kernels import (
     words,
 )
 
+_BYTES = INT32.itemsize
+_LINE = LINE // _BYTES  # sums in a cache line
+
 
 def pack_channels(x: Any, *, isa: str | None = None) -> np.ndarray:
     """Signs of images, float32 (samples, channels, height, width), with the channels innermost.
@@ -125,6 +128,7 @@ class SignConvolution:
         self._window = ffi.new("struct bnnlab_window *", (*self.kernel, *stride, *padding))
         self._packed, self._length = buffer("uint32_t[]", self.panels)
         self._floats, self._integers = ffi.typeof("float[]"), ffi.typeof("int32_t[]")
+        self._at, self._convolve = ffi.from_buffer, lib.bnnlab_sign_convolve
         # By the shape of images: that of what they give, its length, and words of an image's bits.
         self._sizes: dict[tuple[int, ...], tuple[tuple[int, ...], int, int]] = {}
         self._spare: list[tuple[Any, int]] = []  # bits of one image, of calls that have ended
@@ -146,10 +150,10 @@ class SignConvolution:
             or not x.flags.c_contiguous
         ):
             x = self._looked_at(x)
-        samples, channels, height, width = x.shape
-        shape, length, size = self._sizes[x.shape]
-        memory = np.empty(length + LINE // INT32.itemsize, INT32)
-        start = ffi.from_buffer(self._integers, memory)
+        samples, channels, height, width = given = x.shape
+        shape, length, size = self._sizes[given]
+        memory = np.empty(length + _LINE, INT32)
+        start = self._at(self._integers, memory)
         gap = to_line(start)
         try:
             bits, had = self._spare.pop()
@@ -157,9 +161,9 @@ class SignConvolution:
             bits, had = None, 0
         if had != size:
             bits = ffi.from_buffer("uint32_t[]", np.empty(size, UINT32))
-        status = lib.bnnlab_sign_convolve(
+        status = self._convolve(
             self._number,
-            ffi.from_buffer(self._floats, x),
+            self._at(self._floats, x),
             x.size,
             samples,
             height,
@@ -171,11 +175,12 @@ class SignConvolution:
             self.n,
             bits,
             size,
-            start + gap // INT32.itemsize,
+            start + gap // _BYTES,
             length,
         )
         self._spare.append((bits, size))
-        check(status)
+        if status:
+            check(status)
         return np.ndarray(shape, INT32, memory, gap)
 
     def _looked_at(self, x: Any) -> np.ndarray:
