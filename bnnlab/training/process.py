@@ -34,8 +34,8 @@ def keep_memory() -> None:
 def leave_out_compiler() -> None:
     """Load PyTorch's compiler only for those who compile.
 
-    Its optimizers ask for the compiler only to tell it what to leave alone. Loading it takes longer
-    than PyTorch itself, and unloading it as long again.
+    Its optimizers ask for the compiler only to tell it what to leave alone. To load it takes as
+    long as PyTorch itself, and to unload it half as long.
     """
     if _COMPILER not in sys.modules:
         sys.modules[_COMPILER] = torch._dynamo = _NoCompiler(_COMPILER)  # pyright: ignore
